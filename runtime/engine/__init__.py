@@ -1,0 +1,1 @@
+"""The engine: resident weights, the KV cache, sequences, and running a plan."""

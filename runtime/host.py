@@ -1,0 +1,138 @@
+"""The protocols through which the core reaches everything outside it; `hosts/` has an implementation for each place.
+
+The core is written as coroutines. Natively each `await` here finishes at once on the engine's own thread; in a browser
+it is a JavaScript promise.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, Protocol, TypeAlias
+
+Chunk: TypeAlias = Any  # opaque bytes of a model: a memoryview natively, a Uint8Array in a browser
+Buffer: TypeAlias = Any
+Pipeline: TypeAlias = Any
+BindGroup: TypeAlias = Any
+Program: TypeAlias = Any
+Readback: TypeAlias = Any
+
+Access = Literal["read", "read_write", "uniform"]
+AdapterKind = Literal["discrete", "integrated", "software", "unknown"]
+
+
+class Usage(Enum):
+    """What a GPU buffer is for; hosts translate it to WebGPU's flags."""
+
+    STORAGE = "storage"  # bound to kernels, copied to and from
+    UNIFORM = "uniform"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What an adapter says of itself. `limits` and `features` carry WebGPU's names, hyphenated ("shader-f16")."""
+
+    name: str
+    kind: AdapterKind
+    backend: str  # "Vulkan", "Metal", "D3D12", "WebGPU"
+    driver: str = ""
+    features: frozenset[str] = frozenset()
+    limits: Mapping[str, int] = field(default_factory=dict)
+    subgroup_size: int | None = None  # lanes, where the adapter has just one size
+    prologue: str = ""  # WGSL lines that this host's compiler wants before a kernel that uses subgroups
+
+
+@dataclass(frozen=True)
+class KernelSource:
+    """A whole WGSL module with the entry point `main`, and how each binding of its group 0 is used."""
+
+    label: str
+    code: str
+    bindings: tuple[Access, ...]
+
+
+@dataclass(frozen=True)
+class BoundBuffer:
+    """A range of a buffer, in bytes; `offset` is a multiple of 256."""
+
+    buffer: Buffer
+    offset: int
+    size: int
+
+
+class ByteSource(Protocol):
+    """A model's bytes, wherever they are. Chunks are opaque; only a header is ever read into Python."""
+
+    name: str
+    size: int
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Bytes for a parser. Fewer than `size` only at the end of the source."""
+
+    async def chunk(self, offset: int, size: int) -> Chunk:
+        """`size` bytes for `Gpu.write_buffer`, without a copy where the host can."""
+
+
+class Gpu(Protocol):
+    """A device. Every call is made from the thread that owns it."""
+
+    adapter: Adapter
+
+    def create_buffer(self, label: str, size: int, usage: Usage = Usage.STORAGE) -> Buffer:
+        """A zeroed buffer of `size` bytes (rounded up to 16). Raises OutOfMemory."""
+
+    def destroy_buffer(self, buffer: Buffer) -> None: ...
+
+    def write_buffer(self, buffer: Buffer, offset: int, chunk: Chunk) -> None:
+        """Queue a write; offset and length are multiples of 4."""
+
+    def copy_buffer(self, source: Buffer, source_offset: int, target: Buffer, target_offset: int, size: int) -> None:
+        """Queue a copy on the GPU between two different buffers."""
+
+    async def create_pipeline(self, kernel: KernelSource) -> Pipeline:
+        """Compile. The same source gives the same pipeline. Raises KernelError."""
+
+    def create_bind_group(self, pipeline: Pipeline, buffers: Sequence[BoundBuffer]) -> BindGroup:
+        """Group 0, in the order of `KernelSource.bindings`."""
+
+    def freeze(self, pipelines: Sequence[Pipeline], bind_groups: Sequence[BindGroup]) -> Program:
+        """Hand a list of dispatches over once, to be replayed by `submit`."""
+
+    def rebind(self, program: Program, index: int, bind_group: BindGroup) -> None:
+        """Give dispatch `index` of a program another bind group."""
+
+    def submit(
+        self,
+        program: Program,
+        counts: Sequence[int],
+        start: int = 0,
+        stop: int | None = None,
+        read: BoundBuffer | None = None,
+    ) -> Readback | None:
+        """Run dispatches [start, stop) in one pass and one submit; `counts` holds x, y, z of every dispatch.
+
+        `read` names bytes that are copied out behind the pass, to be had from `finish_read`.
+        """
+
+    async def finish_read(self, readback: Readback) -> bytes:
+        """Wait for a `submit` and take the bytes it was asked to read. Raises DeviceLost."""
+
+    async def read_buffer(self, buffer: Buffer, offset: int, size: int) -> bytes:
+        """Bytes of a buffer, after all that was queued before. Offset and size are multiples of 4."""
+
+    async def wait(self) -> None:
+        """Until all queued work is done."""
+
+    def live_objects(self) -> Mapping[str, int]:
+        """How many GPU objects are alive by kind, and "bytes": for tests of leaks and for `bench`."""
+
+    def close(self) -> None:
+        """Free everything. Idempotent."""
+
+
+class TextCodec(Protocol):
+    """A tokenizer library's object, made from a `tokenizer.json`."""
+
+    def encode(self, text: str, *, parse_special: bool) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`, special tokens left out."""

@@ -1,0 +1,1 @@
+"""Implementations of `host.py`: the only rooms that know wgpu, numpy, threads or a browser."""

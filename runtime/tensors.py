@@ -1,0 +1,70 @@
+"""Weight types: how the values of a tensor are stored in a file, and how they lie on the GPU.
+
+A type's *block* is the smallest unit that decodes on its own (32 values for Q4_0, one for F16).  On the GPU a tensor is
+stored by *planes*: the same byte range of every block, one block after the other, so that a thread can load whole
+`vec4<u32>`.  The planes of a type cover its block exactly, so the re-layout moves bytes and changes none.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+PLANE_ALIGNMENT = 16  # bytes: planes start at a whole vec4<u32>
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The bytes [offset, offset + size) of every block."""
+
+    name: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class WeightType:
+    """One row of the table: a block of `block` values takes `bytes` bytes, cut into `planes`."""
+
+    name: str
+    ggml: int  # the number that GGUF files use for it
+    block: int
+    bytes: int
+    planes: tuple[Plane, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def shader(self) -> str:
+        """The WGSL file that decodes this type."""
+        return f"quant/{self.name.lower()}.wgsl"
+
+    def size(self, values: int) -> int:
+        """Bytes of `values` values in a file. `values` is a multiple of the block."""
+        return values // self.block * self.bytes
+
+
+def plane_offsets(weight_type: WeightType, blocks: int) -> tuple[int, ...]:
+    """Where each plane of a tensor of `blocks` blocks starts on the GPU, and last where they all end, in bytes."""
+    offsets = [0]
+    for plane in weight_type.planes:
+        offsets.append(_align(offsets[-1] + plane.size * blocks, PLANE_ALIGNMENT))
+    return tuple(offsets)
+
+
+def _align(value: int, alignment: int) -> int:
+    return -(-value // alignment) * alignment
+
+
+def _by_name(types: Iterable[WeightType]) -> dict[str, WeightType]:
+    return {weight_type.name: weight_type for weight_type in types}
+
+
+F32 = WeightType("F32", ggml=0, block=1, bytes=4, planes=(Plane("values", 0, 4),))
+F16 = WeightType("F16", ggml=1, block=1, bytes=2, planes=(Plane("values", 0, 2),))
+BF16 = WeightType("BF16", ggml=30, block=1, bytes=2, planes=(Plane("values", 0, 2),))
+Q4_0 = WeightType("Q4_0", ggml=2, block=32, bytes=18, planes=(Plane("scales", 0, 2), Plane("quants", 2, 16)))
+Q4_1 = WeightType("Q4_1", ggml=3, block=32, bytes=20, planes=(Plane("scales", 0, 4), Plane("quants", 4, 16)))
+Q8_0 = WeightType("Q8_0", ggml=8, block=32, bytes=34, planes=(Plane("scales", 0, 2), Plane("quants", 2, 32)))
+
+WEIGHT_TYPES = _by_name((F32, F16, BF16, Q4_0, Q4_1, Q8_0))
+BY_GGML = {weight_type.ggml: weight_type for weight_type in WEIGHT_TYPES.values()}
