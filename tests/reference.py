@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from gguf import GGUFReader
+from gguf.quants import dequantize
 from numpy.typing import NDArray
 from shaderlm.graph import Rope
 from shaderlm.models.decoder import Fields
@@ -105,6 +107,11 @@ class Reference:
         self.config = config
         self.weights = {name: np.asarray(weight, dtype=np.float64) for name, weight in weights.items()}
 
+    @classmethod
+    def of(cls, hyperparameters: Mapping[str, object], weights: Mapping[str, NDArray[Any]]) -> "Reference":
+        """The reference for canonical hyperparameters; what a model has by having a weight is read off `weights`."""
+        return cls(llama_config(Fields(hyperparameters, "the reference"), weights), weights)
+
     def logits(self, tokens: Sequence[int], cache: Cache | None = None) -> Array:
         """Logits after each of `tokens`, [tokens, vocab]. With a cache they go on from what it holds, and are added."""
         return self._head(self._hidden(tokens, Cache() if cache is None else cache))
@@ -163,37 +170,36 @@ class Reference:
 
 def dequantized(path: Path) -> dict[str, NDArray[np.float32]]:
     """Every tensor of a GGUF file as the `gguf` package decodes it, outermost axis first."""
-    from gguf import GGUFReader
-    from gguf.quants import dequantize
-
-    return {
-        tensor.name: dequantize(tensor.data, tensor.tensor_type).reshape(tensor.shape[::-1].tolist())
-        for tensor in GGUFReader(path).tensors
-    }
+    return _dequantized(GGUFReader(path))
 
 
 def reference_of(path: Path) -> Reference:
-    """The reference over a llama GGUF file without RoPE scaling, read by the `gguf` package alone."""
-    from gguf import GGUFReader
-
-    reader, weights = GGUFReader(path), dequantized(path)
-    keys = {name.removeprefix("llama."): f.contents() for name, f in reader.fields.items() if name.startswith("llama.")}
-    unknown = [name for name in keys if "scaling" in name or "window" in name]
+    """The reference over a llama GGUF file without RoPE scaling or window, read by the `gguf` package alone."""
+    reader = GGUFReader(path)
+    weights = _dequantized(reader)
+    names = [name for name in reader.fields if name.startswith("llama.")]
+    unknown = [name for name in names if "scaling" in name or "window" in name or "rope_freqs.weight" in weights]
     assert not unknown, f"reference_of() knows nothing of {unknown}"
-    values = {canonical: keys[name] for name, canonical in _GGUF_NAMES.items() if name in keys}
-    values |= {"vocab_size": len(weights["token_embd.weight"]), "rope_interleaved": True}
-    return Reference(llama_config(Fields(values, path.name), weights), weights)
+    values = {_GGUF_NAMES[name]: reader.fields[name].contents() for name in names if name in _GGUF_NAMES}
+    return Reference.of({**values, "vocab_size": len(weights["token_embd.weight"]), "rope_interleaved": True}, weights)
+
+
+def _dequantized(reader: GGUFReader) -> dict[str, NDArray[np.float32]]:
+    return {
+        tensor.name: dequantize(tensor.data, tensor.tensor_type).reshape(tensor.shape[::-1].tolist())
+        for tensor in reader.tensors
+    }
 
 
 _GGUF_NAMES = {
-    "context_length": "context_length",
-    "embedding_length": "hidden_size",
-    "block_count": "n_layers",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "n_heads",
-    "attention.head_count_kv": "n_kv_heads",
-    "attention.key_length": "head_dim",
-    "attention.layer_norm_rms_epsilon": "norm_eps",
-    "rope.dimension_count": "rope_dim",
-    "rope.freq_base": "rope_theta",
+    "llama.context_length": "context_length",
+    "llama.embedding_length": "hidden_size",
+    "llama.block_count": "n_layers",
+    "llama.feed_forward_length": "intermediate_size",
+    "llama.attention.head_count": "n_heads",
+    "llama.attention.head_count_kv": "n_kv_heads",
+    "llama.attention.key_length": "head_dim",
+    "llama.attention.layer_norm_rms_epsilon": "norm_eps",
+    "llama.rope.dimension_count": "rope_dim",
+    "llama.rope.freq_base": "rope_theta",
 }

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from agreement import agree, agree_on_argmax
 from oracle_models import stories260k, stories260k_text, tiny_llama_interleaved
-from reference import Cache, Reference
+from random_llama import VARIANTS, prompt, random_llama
+from reference import Cache, Reference, rotated
+from shaderlm.graph import Rope
+
+DATA = Path(__file__).parent / "data"
 
 
 def test_logits_of_a_random_llama_are_those_of_torch(oracles: Path) -> None:
@@ -27,6 +31,28 @@ def test_stories260k_tells_its_published_story(oracles: Path) -> None:
     model = stories260k(oracles)
     tokens = Reference(model.config, model.weights).greedy([1], 200, stop=[1])
     assert stories260k_text(model, tokens) == (oracles / "models/stories260K.expected.txt").read_bytes()
+
+
+@pytest.mark.parametrize("variant", sorted(set(VARIANTS) - {"rope-partial"}))  # transformers turns whole heads
+def test_logits_of_each_variant_are_those_of_transformers(variant: str) -> None:
+    hyperparameters, weights = random_llama(0, **VARIANTS[variant])
+    logits = Reference.of(hyperparameters, weights).logits(prompt(hyperparameters, 80))
+    agree(logits[-4:], np.load(DATA / "llama.goldens.npz")[variant], abs=1e-4)  # transformers computed in float32
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith("rope-") or "window" in name])
+def test_each_variant_of_positions_changes_the_logits(variant: str) -> None:
+    plain, weights = random_llama(0)
+    hyperparameters, same_weights = random_llama(0, **VARIANTS[variant])
+    tokens = prompt(plain, 80)
+    moved = Reference.of(hyperparameters, same_weights).logits(tokens) - Reference.of(plain, weights).logits(tokens)
+    assert np.abs(moved[-1]).max() > 0.1
+
+
+def test_rope_beyond_the_turned_part_leaves_values_alone() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 2, 10))
+    rope = Rope((1.0, 0.1), interleaved=True)
+    assert (rotated(x, np.arange(5), rope)[..., 4:] == x[..., 4:]).all()
 
 
 def test_agree_names_the_worst_element_and_both_its_errors() -> None:
