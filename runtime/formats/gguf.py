@@ -1,0 +1,188 @@
+"""GGUF files (llama.cpp's format): the header, the table of tensors held against the file, and the `Checkpoint`."""
+
+import struct
+from collections.abc import Mapping
+from itertools import pairwise
+
+from ..errors import InvalidConfig, InvalidFile, TensorOutOfFile, TruncatedFile, UnknownWeightType
+from ..host import ByteSource
+from ..tensors import BY_GGML, WEIGHT_TYPES, WeightType
+from .checkpoint import Checkpoint, TensorInfo
+from .gguf_cursor import MoreBytesNeeded
+from .gguf_fields import hyperparameters
+from .gguf_header import GgufHeader, TensorLine, parse_header
+from .gguf_tokenizer import tokenizer_data
+
+FIRST_READ = 1 << 20  # bytes: the whole header of most models with a small vocabulary
+COUNT_LIMIT = 1 << 63  # values or bytes of a tensor, below which 64-bit arithmetic holds elsewhere
+FREQUENCY_FACTORS = "rope_freqs.weight"
+
+# The `gguf` package's names of weight types, for messages about those without a row in `tensors.py`.
+GGML_NAMES = {
+    6: "Q5_0",
+    7: "Q5_1",
+    9: "Q8_1",
+    10: "Q2_K",
+    11: "Q3_K",
+    12: "Q4_K",
+    13: "Q5_K",
+    14: "Q6_K",
+    15: "Q8_K",
+    16: "IQ2_XXS",
+    17: "IQ2_XS",
+    18: "IQ3_XXS",
+    19: "IQ1_S",
+    20: "IQ4_NL",
+    21: "IQ3_S",
+    22: "IQ2_S",
+    23: "IQ4_XS",
+    24: "I8",
+    25: "I16",
+    26: "I32",
+    27: "I64",
+    28: "F64",
+    29: "IQ1_M",
+    34: "TQ1_0",
+    35: "TQ2_0",
+    39: "MXFP4",
+    40: "NVFP4",
+    41: "Q1_0",
+}
+
+
+async def read_gguf(source: ByteSource) -> Checkpoint:
+    """Read and check all of a GGUF file but its weights.
+
+    Raises InvalidFile and its kinds (TruncatedFile, TensorOutOfFile), UnknownWeightType, InvalidConfig, TokenizerError.
+    """
+    header = await read_header(source)
+    _refuse_split(header.metadata, source.name)
+    tensors = tensor_table(header, source.size, source.name)
+    architecture = _architecture(header.metadata, source.name)
+    factors = await _frequency_factors(source, tensors.pop(FREQUENCY_FACTORS, None))
+    return Checkpoint(
+        name=source.name,
+        source=source,
+        architecture=architecture,
+        hyperparameters=hyperparameters(header.metadata, architecture, tensors, factors, source.name),
+        tensors=tensors,
+        tokenizer=tokenizer_data(header.metadata, source.name),
+        metadata=header.metadata,
+    )
+
+
+async def read_header(source: ByteSource) -> GgufHeader:
+    """The header, of which at first 1 MB is read, and as much again as long as that is not enough."""
+    data = await source.read(0, min(FIRST_READ, source.size))
+    while True:
+        try:
+            return parse_header(data, source.size, source.name)
+        except MoreBytesNeeded as more:
+            wanted = min(max(more.end, 2 * len(data)), source.size) - len(data)
+            part = await source.read(len(data), wanted)
+            if len(part) < wanted:
+                raise TruncatedFile(
+                    f"{source.name} gave {len(part):,} bytes at byte {len(data):,} where {wanted:,} were asked for, "
+                    f"although it said it had {source.size:,}. It changed while it was read: try again."
+                ) from None
+            data += part
+
+
+# The table of tensors
+
+
+def tensor_table(header: GgufHeader, file_size: int, file: str) -> dict[str, TensorInfo]:
+    """Tensors by name, each inside the file, of whole blocks, and overlapping no other."""
+    tensors: dict[str, TensorInfo] = {}
+    for line in header.tensors:
+        if line.name in tensors:
+            raise InvalidFile(f"{file} has two tensors called {line.name}. The file is broken: download it again.")
+        tensors[line.name] = _tensor(line, header, file_size, file)
+    _refuse_overlap(tensors, file)
+    return tensors
+
+
+def _tensor(line: TensorLine, header: GgufHeader, file_size: int, file: str) -> TensorInfo:
+    weight_type = _weight_type(line, file)
+    size = _size(line, weight_type, file)
+    if line.offset % header.alignment:
+        raise InvalidFile(
+            f"{line.name} in {file} has the offset {line.offset:,}, which is no multiple of the alignment "
+            f"{header.alignment:,}. The file is broken: download it again."
+        )
+    offset = header.data_start + line.offset
+    if offset + size > file_size:
+        raise TensorOutOfFile(
+            f"{line.name} in {file} ends at byte {offset + size:,}, but the file has {file_size:,}. "
+            "The download is probably incomplete: fetch the file again."
+        )
+    return TensorInfo(line.name, line.shape, weight_type, offset, size)
+
+
+def _weight_type(line: TensorLine, file: str) -> WeightType:
+    if line.type in BY_GGML:
+        return BY_GGML[line.type]
+    name = GGML_NAMES.get(line.type, f"type number {line.type}")
+    known = ", ".join(WEIGHT_TYPES)
+    raise UnknownWeightType(
+        f"{line.name} in {file} is stored as {name}, which is not supported. "
+        f"Take a file of the model whose weights are in {known}."
+    )
+
+
+def _size(line: TensorLine, weight_type: WeightType, file: str) -> int:
+    values = 1
+    for extent in line.shape:
+        values *= extent
+    if not 1 <= values < COUNT_LIMIT or weight_type.size(values) >= COUNT_LIMIT:
+        raise InvalidFile(f"{line.name} in {file} has the shape {line.shape}: {values:,} values. The file is broken.")
+    if line.shape[-1] % weight_type.block:
+        raise InvalidFile(
+            f"{line.name} in {file} has rows of {line.shape[-1]:,} values, which is no multiple of {weight_type}'s "
+            f"block of {weight_type.block}. The file is broken."
+        )
+    return weight_type.size(values)
+
+
+def _refuse_overlap(tensors: Mapping[str, TensorInfo], file: str) -> None:
+    ordered = sorted(tensors.values(), key=lambda tensor: tensor.offset)
+    for before, after in pairwise(ordered):
+        if before.offset + before.size > after.offset:
+            raise InvalidFile(
+                f"{before.name} in {file} ends at byte {before.offset + before.size:,}, but {after.name} starts at "
+                f"{after.offset:,}. The file is broken: download it again."
+            )
+
+
+# What else has to be known
+
+
+def _architecture(metadata: Mapping[str, object], file: str) -> str:
+    architecture = metadata.get("general.architecture")
+    if not isinstance(architecture, str):
+        raise InvalidConfig(
+            f"general.architecture is {architecture!r} in {file}, but must name the model's architecture. "
+            "Is this a GGUF file of a language model?"
+        )
+    return architecture
+
+
+def _refuse_split(metadata: Mapping[str, object], file: str) -> None:
+    parts = metadata.get("split.count", 1)
+    if isinstance(parts, int) and parts > 1:
+        raise InvalidFile(
+            f"{file} is one of the {parts:,} parts of a model. Join them first: "
+            "`llama-gguf-split --merge FIRST_PART JOINED_FILE`."
+        )
+
+
+async def _frequency_factors(source: ByteSource, tensor: TensorInfo | None) -> tuple[float, ...] | None:
+    """Llama 3.1's divisors of the RoPE frequencies, which are no weight: [pairs] in F32."""
+    if tensor is None:
+        return None
+    if tensor.type.name != "F32" or len(tensor.shape) != 1:
+        raise InvalidConfig(
+            f"{tensor.name} in {source.name} is {tensor.type} of shape {tensor.shape}, but must be a row of F32."
+        )
+    data = await source.read(tensor.offset, tensor.size)
+    return struct.unpack(f"<{tensor.values}f", data)
