@@ -1,9 +1,15 @@
-"""What all tests share: the oracles' folder, and an honest word in the summary when it is absent."""
+"""What all tests share: the models and data they read, and an honest word in the summary about what did not run."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+from shaderlm.catalogue import SMOLLM2
+from shaderlm.hosts.native import cache
+
+NO_ORACLES = "SHADERLM_ORACLES names no folder"
+NO_SMOLLM2 = "SmolLM2 is not in the cache: run `python3 build.py setup`"
 
 
 @pytest.fixture(scope="session")
@@ -11,5 +17,40 @@ def oracles() -> Path:
     """The folder of data that others made, named by SHADERLM_ORACLES."""
     folder = os.environ.get("SHADERLM_ORACLES")
     if not folder or not Path(folder).is_dir():
-        pytest.skip("SHADERLM_ORACLES names no folder")
+        pytest.skip(NO_ORACLES)
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct in Q4_1, the model that `build.py` fetches."""
+    path = cache.cached(SMOLLM2)
+    if path is None:
+        pytest.skip(NO_SMOLLM2)
+    return path
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    if items:
+        slow = sum(item.get_closest_marker("slow") is not None for item in items)
+        items[0].config.stash[SLOW] = items[0].config.stash.get(SLOW, 0) + slow
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left out, and how to have it."""
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for reason, advice in (
+        (NO_ORACLES, "the tests against other projects' data did not run: SHADERLM_ORACLES names no folder with it"),
+        (NO_SMOLLM2, "the tests with SmolLM2 did not run: `python3 build.py setup` fetches it"),
+    ):
+        count = sum(reason in text for text in skipped)
+        if count:
+            terminalreporter.write_line(f"{count} skipped: {advice}", yellow=True)
+    slow = config.stash.get(SLOW, 0)
+    if slow:
+        terminalreporter.write_line(
+            f"{slow} slow tests left out: `python3 build.py test --slow` runs them", yellow=True
+        )
+
+
+SLOW = pytest.StashKey[int]()

