@@ -14,6 +14,7 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFValueType, Keys
 from numpy.typing import NDArray
+
 from shaderlm.formats.checkpoint import TokenizerData
 
 ALIGNMENT = 32

@@ -8,6 +8,12 @@ from ..errors import InvalidConfig
 
 T = TypeVar("T")
 
+# Far from any real model. What a broken file claims must not become a graph of a billion layers, or an overflow.
+INTEGER_LIMIT = 2**31 - 1
+LAYER_LIMIT = 4096
+HEAD_DIM_LIMIT = 65536
+SMALLEST_NUMBER, NUMBER_LIMIT = 1e-6, 1e12
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -34,17 +40,20 @@ class Fields:
         self.values = values
         self.file = file
 
-    def integer(self, name: str, default: int | None = None, minimum: int = 1) -> int:
+    def integer(self, name: str, default: int | None = None, minimum: int = 1, maximum: int = INTEGER_LIMIT) -> int:
         value = self._get(name, int, default)
-        if value < minimum:
-            raise InvalidConfig(f"{name} is {value} in {self.file}, but must be at least {minimum}.")
+        if not minimum <= value <= maximum:
+            raise InvalidConfig(f"{name} is {value:,} in {self.file}, but must be from {minimum:,} to {maximum:,}.")
         return value
 
-    def number(self, name: str, default: float | None = None) -> float:
-        value = self.values.get(name, default)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        return self._get(name, float, default)
+    def number(
+        self, name: str, default: float | None = None, minimum: float = SMALLEST_NUMBER, maximum: float = NUMBER_LIMIT
+    ) -> float:
+        value = self.values.get(name)
+        number = float(value) if type(value) is int else self._get(name, float, default)
+        if not minimum <= number <= maximum:
+            raise InvalidConfig(f"{name} is {number} in {self.file}, but must be from {minimum} to {maximum}.")
+        return number
 
     def flag(self, name: str, default: bool) -> bool:
         return self._get(name, bool, default)
@@ -73,10 +82,10 @@ def decoder_sizes(fields: Fields) -> dict[str, int | float]:
         "vocab_size": fields.integer("vocab_size"),
         "context_length": fields.integer("context_length"),
         "hidden_size": hidden_size,
-        "n_layers": fields.integer("n_layers"),
+        "n_layers": fields.integer("n_layers", maximum=LAYER_LIMIT),
         "n_heads": n_heads,
         "n_kv_heads": n_kv_heads,
-        "head_dim": fields.integer("head_dim", hidden_size // n_heads),
+        "head_dim": fields.integer("head_dim", hidden_size // n_heads, maximum=HEAD_DIM_LIMIT),
         "intermediate_size": fields.integer("intermediate_size"),
-        "norm_eps": fields.number("norm_eps"),
+        "norm_eps": fields.number("norm_eps", minimum=0.0),
     }

@@ -3,6 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass
 
+from ..errors import UnknownArchitecture
 from ..graph import Graph, Node, Rope
 from .decoder import DecoderConfig, Fields, decoder_sizes
 from .rope import rope
@@ -20,6 +21,10 @@ class LlamaConfig(DecoderConfig):
 
 def config(fields: Fields, tensors: Container[str]) -> LlamaConfig:
     """Read and check the hyperparameters; what a file says by having a tensor is read off `tensors`."""
+    if fields.values.get("n_experts"):
+        raise UnknownArchitecture(
+            f"{fields.file} holds a mixture of {fields.values['n_experts']} experts, which is not supported yet."
+        )
     sizes = decoder_sizes(fields)
     return LlamaConfig(
         **sizes,  # type: ignore[arg-type]
@@ -28,7 +33,7 @@ def config(fields: Fields, tensors: Container[str]) -> LlamaConfig:
         output_bias="blk.0.attn_output.bias" in tensors,
         mlp_bias="blk.0.ffn_up.bias" in tensors,
         tied_output="output.weight" not in tensors,
-        sliding_window=fields.integer("sliding_window", minimum=1) if "sliding_window" in fields.values else None,
+        sliding_window=fields.integer("sliding_window") if "sliding_window" in fields.values else None,
     )
 
 
