@@ -135,7 +135,7 @@ def _copy(source: IO[bytes], sink: IO[bytes]) -> str:
 def _no_space(entry: CatalogueEntry, where: Path) -> str:
     free = shutil.disk_usage(next(folder for folder in (where, *where.parents) if folder.is_dir())).free
     return (
-        f"{entry.name} needs {2 * entry.size / 1e6:.0f} MB while it is unpacked and {entry.size / 1e6:.0f} MB after, but "
+        f"{entry.name} needs {2 * entry.size / 1e6:.0f} MB to be unpacked, {entry.size / 1e6:.0f} MB afterwards, but "
         f"{where} has {free / 1e6:.0f} MB left. Make room, or name another folder in SHADERLM_CACHE."
     )
 

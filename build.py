@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Set shaderlm up in this folder, and run it. Needs Python 3.11 or newer and nothing else.
+
+  python3 build.py run [question]             answer a question with the default model
+  python3 build.py test [--slow] [arguments]  lint, check types, test; the arguments are pytest's
+  python3 build.py setup                      make what `run` needs, and run nothing
+  python3 build.py lint                       ruff and mypy
+  python3 build.py bench [arguments]          measure the default model
+  python3 build.py wheel                      build a wheel into dist/
+
+Everything goes into .venv, build/ and the user's cache folder. A set-up that was stopped at any point is completed by
+the next start; a complete one costs nothing. Answers go to stdout, all else to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit(f"build: Python 3.11 or newer is needed, and {sys.executable} is {sys.version.split()[0]}")
+
+import os
+import shutil
+import signal
+import subprocess
+from types import FrameType
+
+from tools import environment, system
+from tools.environment import PYTHON, module
+from tools.steps import ROOT, Stop, call, one_at_a_time, say
+
+MODEL = "smollm2"
+QUESTION = "What is the capital of France?"
+
+
+def main(arguments: list[str]) -> int:
+    verbs = {"run": run, "test": test, "setup": setup, "lint": lint, "bench": bench, "wheel": wheel}
+    if not arguments or arguments[0] not in verbs:
+        asked = arguments[:1] in (["-h"], ["--help"], ["help"])
+        print(__doc__, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    try:
+        return verbs[arguments[0]](arguments[1:])
+    except Stop as stop:
+        say(str(stop))
+        return 1
+    except KeyboardInterrupt:
+        say("stopped; the next start goes on from here")
+        return 130
+
+
+def run(words: list[str]) -> int:
+    prepare()
+    return become("complete", "--chat", MODEL, "--", " ".join(words) or QUESTION)
+
+
+def setup(words: list[str]) -> int:
+    prepare()
+    fetch_model()
+    say("all is set up: `python3 build.py run` asks the model a question")
+    return 0
+
+
+def bench(words: list[str]) -> int:
+    prepare()
+    return become("bench", MODEL, *words)
+
+
+def test(words: list[str]) -> int:
+    prepare("test", "lint")
+    fetch_model()
+    bad = failing_checks()
+    slow = ["-m", ""] if "--slow" in words else []
+    code = check("pytest", "--durations=10", *slow, *(word for word in words if word != "--slow"))
+    if bad:
+        say(f"not in order, see before the tests: {', '.join(bad)}")
+    return code or int(bool(bad))
+
+
+def lint(words: list[str]) -> int:
+    prepare("lint", gpu=False)
+    bad = failing_checks()
+    say(f"not in order: {', '.join(bad)}" if bad else "all in order")
+    return int(bool(bad))
+
+
+def wheel(words: list[str]) -> int:
+    prepare(gpu=False)
+    shutil.rmtree(ROOT / "build/lib", ignore_errors=True)  # setuptools would pack files that were deleted since
+    return environment.pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(ROOT / "dist"), str(ROOT))
+
+
+def prepare(*extras: str, gpu: bool = True) -> None:
+    """Have .venv with the package and its `extras`, and for `gpu` an adapter and the model, unless all is there."""
+    wanted = {*extras, "gpu"} if gpu else {*extras}
+    if environment.is_complete(wanted):
+        return
+    with one_at_a_time():
+        if environment.is_complete(wanted):  # by another start that we waited for
+            return
+        wanted |= environment.begin()
+        if "gpu" in wanted:
+            system.need_vulkan_loader(environment_exists=PYTHON.exists())
+        environment.make()
+        environment.install_packages(sorted(wanted - {"gpu"}))
+        if "gpu" in wanted:
+            system.need_adapter(PYTHON)
+            fetch_model()
+        if "test" in wanted:
+            system.need_chromium(PYTHON)
+        environment.complete(wanted)
+
+
+def fetch_model() -> None:
+    if call(module("shaderlm.hosts.native.cache", MODEL)):
+        raise Stop(f"the model {MODEL} is missing, for the reason above; then start again")
+
+
+def failing_checks() -> list[str]:
+    checks = {"ruff check": ("ruff", "check"), "ruff format": ("ruff", "format", "--check"), "mypy": ("mypy",)}
+    return [name for name, command in checks.items() if check(*command)]
+
+
+def check(*command: str) -> int:
+    """Run a tool of the environment at the project's root; what it says is the answer, so it goes to stdout."""
+    say(" ".join(command))
+    return call(module(*command), output=None)
+
+
+def become(*arguments: str) -> int:
+    """Go over to the program itself, which then has the terminal and the signals for its own."""
+    command = module("shaderlm", *arguments)
+    if os.name == "posix":
+        os.execv(command[0], command)
+    return subprocess.run(command, check=False).returncode
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), end)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,162 @@
+"""What pip does not bring: Python's venv module, Vulkan's loader and drivers, a browser for the tests.
+
+As root on Debian and Ubuntu apt installs it; elsewhere the message says exactly what to install.
+"""
+
+import ctypes
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from .steps import Stop, call, say, space_note
+
+INSTALL = {
+    "debian": "apt-get update && apt-get install -y --no-install-recommends",
+    "fedora": "dnf install -y",
+    "arch": "pacman -S --needed",
+    "macos": "brew install",
+    "windows": "winget install",
+}
+PACKAGES = {
+    "venv": {
+        "debian": "python3-venv",
+        "fedora": "python3",
+        "arch": "python",
+        "macos": "python",
+        "windows": "Python.Python.3.12",
+    },
+    "vulkan": {"debian": "libvulkan1", "fedora": "vulkan-loader", "arch": "vulkan-icd-loader"},
+    "driver": {"debian": "mesa-vulkan-drivers", "fedora": "mesa-vulkan-drivers", "arch": "vulkan-swrast"},
+    "chromium": {
+        "debian": "chromium",
+        "fedora": "chromium",
+        "arch": "chromium",
+        "macos": "chromium",
+        "windows": "Google.Chrome",
+    },
+}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+DRIVER_FOLDERS = ("/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d")
+
+
+def need_vulkan_loader(*, environment_exists: bool) -> None:
+    """Vulkan's loader on Linux; in the same go also what else a bare system lacks."""
+    if not sys.platform.startswith("linux"):
+        return  # Metal and D3D12 come with the system
+    missing = [] if environment_exists or has_venv_module() else ["venv"]
+    missing += [] if has_library("libvulkan.so.1") else ["vulkan"]
+    missing += [] if has_vulkan_driver() else ["driver"]
+    if missing:
+        need(*missing)
+
+
+def has_vulkan_driver() -> bool:
+    """Whether any driver is registered with Vulkan's loader; it may still serve no GPU of this machine."""
+    if os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES"):
+        return True
+    return any(any(Path(folder).glob("*.json")) for folder in DRIVER_FOLDERS)
+
+
+def need_adapter(python: Path) -> None:
+    """Ask wgpu itself whether an adapter answers; where none does, Mesa's drivers are tried once."""
+    listing = "from shaderlm.hosts.native import adapters; found = adapters.find_adapters()"
+    answers = [str(python), "-c", f"{listing}; raise SystemExit(not found)"]
+    if call(answers) == 0:
+        return
+    if can_install():
+        need("driver")
+        if call(answers) == 0:
+            return
+    advice = [str(python), "-c", f"import sys; sys.tracebacklimit = 0; {listing}; adapters.choose(found)"]
+    call(advice)
+    raise Stop("no WebGPU adapter answers: the message above says what to install. Then start again.")
+
+
+def need_chromium(python: Path) -> None:
+    """For the browser test: the system's Chromium or Chrome, or else one that Playwright downloads."""
+    if os.environ.get("SHADERLM_CHROMIUM") or any(shutil.which(name) for name in BROWSERS):
+        return
+    if can_install() and "ubuntu" not in os_release():  # there the package is a shell for a snap
+        need("chromium")
+        return
+    say("Playwright downloads a Chromium for the browser test")
+    libraries = ["--with-deps"] if can_install() else []
+    if call([str(python), "-m", "playwright", "install", *libraries, "chromium"]):
+        raise Stop(
+            f"no Chromium for the browser test, for the reason above. One of the system serves as well.{space_note()}"
+        )
+
+
+def need(*things: str) -> None:
+    """Install as root on Debian and Ubuntu; elsewhere stop, and say exactly what to install."""
+    family = system()
+    if family not in INSTALL:
+        lines = (f"    {name}: {' '.join(PACKAGES[thing].get(name, '') for thing in things)}" for name in INSTALL)
+        raise Stop("needed first, by the names that these systems have for it:\n" + "\n".join(lines))
+    names = [PACKAGES[thing][family] for thing in things if family in PACKAGES[thing]]
+    if can_install():
+        apt_install(names)
+        return
+    sudo = "sudo " if family in ("debian", "fedora", "arch") and not is_root() else ""
+    command = f"{sudo}{INSTALL[family].replace('&& ', f'&& {sudo}')} {' '.join(names)}"
+    raise Stop(f"needed first: {', '.join(names)}\n    {command}\nThen start again.")
+
+
+def apt_install(names: list[str]) -> None:
+    say(f"installing with apt-get, as root: {' '.join(names)}")
+    silent = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "a"}
+    call(["dpkg", "--configure", "-a", "--force-confold"], environment=silent)  # what a killed start left half-way
+    call(["apt-get", "update"], environment=silent)  # where it fails, the old lists may do
+    options = (
+        "-y",
+        "--no-install-recommends",
+        "-o",
+        "DPkg::Lock::Timeout=600",
+        "-o",
+        "Dpkg::Options::=--force-confold",
+    )
+    # Services that a package starts would keep our lock open; apt has one of its own.
+    if call(["apt-get", "install", *options, *names], environment=silent, keep_lock=False):
+        raise Stop(
+            f"apt-get could not install {' '.join(names)}, for the reason above.{space_note()} Then start again."
+        )
+
+
+def can_install() -> bool:
+    return system() == "debian" and is_root() and bool(shutil.which("apt-get"))
+
+
+def system() -> str:
+    """ "debian", "fedora", "arch", "macos", "windows", or another that we have no package names for."""
+    if not sys.platform.startswith("linux"):
+        return {"darwin": "macos", "win32": "windows"}.get(sys.platform, sys.platform)
+    known = {"debian": "debian", "ubuntu": "debian", "fedora": "fedora", "rhel": "fedora", "arch": "arch"}
+    return next((known[name] for name in os_release() if name in known), "linux")
+
+
+def os_release(file: Path = Path("/etc/os-release")) -> list[str]:
+    """This Linux's name, and those of its kin."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return " ".join(re.findall(r'^ID(?:_LIKE)?="?([^"\n]*)', text, re.MULTILINE)).split()
+
+
+def has_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def has_venv_module() -> bool:
+    return all(importlib.util.find_spec(name) for name in ("venv", "ensurepip"))
+
+
+def is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
