@@ -96,7 +96,7 @@ class _Keys:
         """Empty where the file does not have it."""
         key = f"tokenizer.ggml.{name}"
         value = self.metadata.get(key, ())
-        if value == ():
+        if isinstance(value, Sequence) and len(value) == 0:
             return ()
         if not isinstance(value, kind):
             raise self._wrong(key, f"is {value!r}, but must be an array of {KINDS[kind]}")
