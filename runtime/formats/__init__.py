@@ -5,6 +5,9 @@ from ..host import ByteSource
 from .checkpoint import Checkpoint
 from .gguf import read_gguf
 from .gguf_header import MAGIC as GGUF_MAGIC
+from .matching import check_weights
+
+__all__ = ["check_weights", "read_checkpoint"]
 
 START_SIZE = 512  # bytes that tell what a file is
 

@@ -1,0 +1,309 @@
+"""Broken and hostile GGUF files: each ends in an error that says where, none in another exception or a full memory."""
+
+import math
+import random
+import struct
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from gguf import GGUFValueType
+
+from byte_sources import BytesSource, wait
+from gguf_writer import LLAMA_KEYS, Tensor, Typed, gguf_bytes, llama_metadata, string, tensor
+from random_llama import random_llama
+from shaderlm.errors import InvalidFile, ShaderLMError, TensorOutOfFile, TruncatedFile
+from shaderlm.formats import check_weights, read_checkpoint
+from shaderlm.formats.gguf import read_gguf
+from shaderlm.formats.gguf_arrays import MetadataArray
+from shaderlm.formats.gguf_cursor import HEADER_LIMIT, MoreBytesNeeded
+from shaderlm.formats.gguf_header import parse_header
+from shaderlm.graph import Graph
+from shaderlm.models import architecture
+from shaderlm.models.decoder import Fields
+
+LLAMA = ("general.architecture", "llama")
+ARRAY, STRING, U8, U32 = GGUFValueType.ARRAY, GGUFValueType.STRING, GGUFValueType.UINT8, GGUFValueType.UINT32
+ROW = tensor(np.arange(4, dtype=np.float32), "F32")
+
+
+def read(data: bytes, claimed: int | None = None) -> None:
+    wait(read_gguf(BytesSource(data, claimed=claimed)))
+
+
+def key(name: str | bytes, kind: int, content: bytes, *, file_size: int = 0) -> bytes:
+    """A file of one key, whose value is any bytes."""
+    data = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + string(name) + struct.pack("<I", kind) + content
+    return data + bytes(max(file_size - len(data), 0))
+
+
+def small_llama() -> bytes:
+    """A whole model with every kind of metadata, header and data together about 5 KB."""
+    h, weights = random_llama(2, vocab_size=8, hidden_size=8, intermediate_size=8, n_layers=1)
+    metadata = {
+        "general.architecture": "llama",
+        **llama_metadata(h),
+        "rope": {},
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", "a", "b", "é", "<|im_end|>", "h"],
+        "tokenizer.ggml.scores": [0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0],
+        "tokenizer.ggml.token_type": Typed(ARRAY, [2, 3, 3, 1, 1, 1, 3, 1], GGUFValueType.INT32),
+        "tokenizer.chat_template": "{{ messages }}",
+        "nested": Typed(ARRAY, [[1, 2], [3]], ARRAY),
+        "flag": True,
+        "big": Typed(GGUFValueType.UINT64, 2**63),
+        "double": Typed(GGUFValueType.FLOAT64, 1e300),
+    }
+    del metadata["rope"]
+    return gguf_bytes(metadata, {name: tensor(weight, "F32") for name, weight in weights.items()})
+
+
+# Truncation
+
+
+def header_size(data: bytes) -> int:
+    return parse_header(data, len(data), "model.gguf").data_start
+
+
+def test_a_file_cut_at_any_byte_of_its_header_is_truncated() -> None:
+    data = small_llama()
+    for size in range(header_size(data)):
+        with pytest.raises(TruncatedFile, match=r"model\.gguf"):
+            read(data[:size])
+
+
+def test_a_file_cut_at_any_byte_of_its_weights_lacks_a_tensor() -> None:
+    data = small_llama()
+    for size in range(header_size(data), len(data), 7):
+        with pytest.raises(TensorOutOfFile, match=rf"in model\.gguf ends at byte [\d,]+, but the file has {size:,}\."):
+            read(data[:size])
+
+
+def bytes_needed(start: bytes, file_size: int) -> int | None:
+    try:
+        parse_header(start, file_size, "model.gguf")
+    except MoreBytesNeeded as more:
+        return more.end
+    return None
+
+
+def test_a_header_given_in_part_asks_for_bytes_that_the_file_has() -> None:
+    data = small_llama()
+    whole = parse_header(data, len(data), "model.gguf")
+    for size in range(whole.data_start):
+        needed = bytes_needed(data[:size], len(data))
+        assert needed is None or size < needed <= whole.data_start
+        assert needed or size >= whole.data_start - 31  # what is cut off is padding
+
+
+def test_a_source_that_shrinks_while_it_is_read_is_noticed() -> None:
+    data = gguf_bytes([LLAMA, ("words", ["word"] * 200_000)])
+    with pytest.raises(TruncatedFile, match=r"model\.gguf gave .* bytes at byte 1,048,576 where .* were asked for"):
+        read(data[: 3 << 19], claimed=len(data))
+
+
+# Every check has its words
+
+CASES: list[tuple[str, bytes, str]] = [
+    ("another magic", b"GGML" + bytes(60), r"model\.gguf starts with b'GGML', but a GGUF file starts with b'GGUF'"),
+    ("version 1", gguf_bytes([LLAMA], version=1), r"has GGUF version 1; versions 2 and 3 are supported"),
+    ("version 9", gguf_bytes([LLAMA], version=9), r"has GGUF version 9; versions 2 and 3 are supported"),
+    ("big-endian", b"GGUF" + struct.pack(">IQQ", 3, 0, 0), r"is a big-endian GGUF file"),
+    ("key twice", gguf_bytes([LLAMA, ("k", 1), ("k", 2)]), r"the metadata key k stands there twice"),
+    ("key without a name", gguf_bytes([LLAMA, ("", 1)]), r"metadata key 1 has no name, in model\.gguf at byte 69"),
+    ("long key", gguf_bytes([LLAMA, ("k" * 65536, 1)]), r"name of metadata key 1 has 65,536 bytes, but at most 65,535"),
+    (
+        "key not UTF-8",
+        key(b"a\xff", U8, b"\0"),
+        r"the name of metadata key 0 is not UTF-8",
+    ),
+    ("text not UTF-8", gguf_bytes([LLAMA, ("k", b"a\xff")]), r"k is not UTF-8, in model\.gguf at byte 91"),
+    ("value type", key("k", 13, bytes(8)), r"k has the value type 13, but GGUF has 0 to 12"),
+    ("element type", key("k", ARRAY, struct.pack("<IQ", 77, 0)), r"the elements of k has the value type 77"),
+    ("bool of 2", key("k", GGUFValueType.BOOL, b"\x02"), r"k is a bool of value 2"),
+    ("alignment 3", gguf_bytes([LLAMA, ("general.alignment", 3)]), r"general\.alignment is 3 in model\.gguf"),
+    ("alignment 0", gguf_bytes([LLAMA, ("general.alignment", 0)]), r"general\.alignment is 0 in model\.gguf"),
+    ("alignment yes", gguf_bytes([LLAMA, ("general.alignment", True)]), r"general\.alignment is True in model\.gguf"),
+    ("alignment text", gguf_bytes([LLAMA, ("general.alignment", "8")]), r"general\.alignment is '8' in model\.gguf"),
+    ("tensor twice", gguf_bytes([LLAMA], [("t", ROW), ("t", ROW)]), r"model\.gguf has two tensors called t"),
+    ("one key too many", gguf_bytes([LLAMA], {"t": ROW}, n_keys=2), r"tensor 0 has no name"),
+    ("one tensor too many", gguf_bytes([LLAMA], {"t": ROW}, n_tensors=2), r"tensor 1 has no name"),
+    ("tensor without a name", gguf_bytes([LLAMA], {"": ROW}), r"tensor 0 has no name"),
+    ("no dimension", gguf_bytes([LLAMA], {"t": Tensor((), 0, bytes(4))}), r"tensor t has 0 dimensions, but 1 to 4"),
+    (
+        "5 dimensions",
+        gguf_bytes([LLAMA], {"t": Tensor((1,) * 5, 0, bytes(4))}),
+        r"tensor t has 5 dimensions, but 1 to 4",
+    ),
+    ("empty tensor", gguf_bytes([LLAMA], {"t": Tensor((2, 0), 0, b"")}), r"t in model\.gguf has the shape \(2, 0\)"),
+    ("2^64 values", gguf_bytes([LLAMA], {"t": Tensor((2**32, 2**32), 0, b"")}), r"t in .* 18,446,744,073,709,551,616"),
+    ("2^63 bytes", gguf_bytes([LLAMA], {"t": Tensor((2**61,), 0, b"")}), r"t in .* 2,305,843,009,213,693,952 values"),
+    (
+        "part of a block",
+        gguf_bytes([LLAMA], {"t": Tensor((2, 48), 2, bytes(54))}),
+        r"rows of 48 values.*Q4_0's block of 32",
+    ),
+    ("crooked offset", gguf_bytes([LLAMA], {"t": ROW._replace(offset=4)}), r"t in model\.gguf has the offset 4, .* 32"),
+    (
+        "overlap",
+        gguf_bytes([LLAMA], {"a": Tensor((16,), 0, bytes(64)), "b": ROW._replace(offset=32)}),
+        r"a in model\.gguf ends at byte 224, but b starts at 192",
+    ),
+    (
+        "three deep",
+        key("k", ARRAY, struct.pack("<IQ", ARRAY, 1) * 9 + bytes(8)),
+        r"arrays within arrays, more than 4 deep",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_broken_rule_is_named(data: bytes, message: str) -> None:
+    with pytest.raises(InvalidFile, match=message):
+        read(data)
+
+
+def test_a_tensor_past_the_end_is_named_with_both_numbers() -> None:
+    data = gguf_bytes([LLAMA], {"a": ROW, "blk.0.ffn_down.weight": Tensor((1000,), 0, b"")})
+    with pytest.raises(
+        TensorOutOfFile, match=r"blk\.0\.ffn_down\.weight in model\.gguf ends at byte 4,192, but the file has 192\."
+    ):
+        read(data)
+    with pytest.raises(TensorOutOfFile, match="probably incomplete: fetch the file again"):
+        read(gguf_bytes([LLAMA], {"far": ROW._replace(offset=2**64 - 32)}))
+
+
+# Numbers that lie
+
+LIES: list[tuple[str, bytes]] = [
+    ("tensors", gguf_bytes([LLAMA], n_tensors=2**64 - 1)),
+    ("keys", gguf_bytes([LLAMA], n_keys=2**64 - 1)),
+    ("length of a key", b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**63) + bytes(100)),
+    ("length of a text", key("k", STRING, struct.pack("<Q", 2**64 - 1), file_size=100)),
+    ("numbers", key("k", ARRAY, struct.pack("<IQ", U8, 2**40), file_size=100)),
+    ("numbers whose bytes overflow", key("k", ARRAY, struct.pack("<IQ", U32, 2**62), file_size=100)),
+    ("strings", key("k", ARRAY, struct.pack("<IQ", STRING, 2**50), file_size=100)),
+    ("length of a string", key("k", ARRAY, struct.pack("<IQQ", STRING, 2, 2**64 - 1), file_size=100)),
+    ("arrays", key("k", ARRAY, struct.pack("<IQ", ARRAY, 2**50), file_size=100)),
+    ("numbers in an array", key("k", ARRAY, struct.pack("<IQIQ", ARRAY, 1, U32, 2**60), file_size=100)),
+]
+
+
+@pytest.mark.parametrize("data", [lie[1] for lie in LIES], ids=[lie[0] for lie in LIES])
+def test_a_count_that_lies_is_held_against_the_file_before_it_takes_memory(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TruncatedFile, match=r"model\.gguf"):
+            read(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20, f"{peak:,} bytes"
+
+
+def test_a_header_of_gigabytes_is_not_read_even_if_the_file_is_that_large() -> None:
+    data = key("k", ARRAY, struct.pack("<IQ", U8, 3 << 30), file_size=1 << 20)
+    with pytest.raises(InvalidFile, match=rf"a header of more than {HEADER_LIMIT:,} bytes is not believed"):
+        read(data, claimed=4 << 30)
+
+
+# Chance
+
+
+def use(data: bytes) -> None:
+    """All that reads a file's numbers: the checkpoint, its arrays, the config, the graph and its weights."""
+    checkpoint = wait(read_checkpoint(BytesSource(data)))
+    for value in checkpoint.metadata.values():
+        flat(value)
+    found = architecture(checkpoint.architecture, checkpoint.name)
+    graph = Graph()
+    found.build(graph, found.config(Fields(checkpoint.hyperparameters, checkpoint.name), checkpoint.tensors))
+    check_weights(checkpoint, graph.weights)
+
+
+def flat(value: object) -> object:
+    return [flat(item) for item in value] if isinstance(value, MetadataArray) else value
+
+
+def flip_a_bit(data: bytearray, rng: random.Random, end: int) -> None:
+    data[rng.randrange(end)] ^= 1 << rng.randrange(8)
+
+
+def set_a_byte(data: bytearray, rng: random.Random, end: int) -> None:
+    data[rng.randrange(end)] = rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)])
+
+
+def set_a_number(data: bytearray, rng: random.Random, end: int) -> None:
+    struct.pack_into("<Q", data, rng.randrange(end - 8), rng.choice([0, 1, 2**31, 2**32, 2**63, 2**64 - 1]))
+
+
+def cut_a_part(data: bytearray, rng: random.Random, end: int) -> None:
+    start = rng.randrange(end)
+    del data[start : start + rng.randrange(1, 40)]
+
+
+def outcome(data: bytes) -> str:
+    try:
+        use(data)
+    except ShaderLMError as error:
+        named = "model.gguf" in str(error)
+        return type(error).__name__ if named else f"{error!r} does not name the file"
+    return "whole"
+
+
+def outcomes(files: Iterable[bytes]) -> Counter[str]:
+    counted = Counter(map(outcome, files))
+    assert not [name for name in counted if "does not name" in name]
+    return counted
+
+
+def test_the_small_llama_is_whole() -> None:
+    assert outcome(small_llama()) == "whole"
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, set_a_byte, set_a_number, cut_a_part])
+def test_chance_damage_gives_a_named_error_or_a_whole_checkpoint(damage: Callable[..., Any]) -> None:
+    whole, rng = small_llama(), random.Random(20)
+    end = header_size(whole)
+
+    def damaged() -> bytes:
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 4)):
+            damage(data, rng, end)
+        return bytes(data)
+
+    found = outcomes(damaged() for _ in range(500))
+    assert found["InvalidFile"] > 50, found
+    assert found["TruncatedFile"] > 50, found
+
+
+VALUES: list[object] = [0, 1, 7, 2**32 - 1, -1, 0.0, 1e-40, 3e38, math.nan, math.inf, True, False, "", "yarn", "linear"]
+VALUES += [
+    [],
+    [1, 2],
+    [1.5],
+    ["a"],
+    [[1]],
+    Typed(GGUFValueType.UINT64, 2**64 - 1),
+    Typed(GGUFValueType.FLOAT64, 5e-324),
+]
+KEYS = [key.format(arch="llama") for key in LLAMA_KEYS.values()]
+KEYS += [
+    f"tokenizer.ggml.{key}" for key in ("model", "pre", "tokens", "scores", "token_type", "merges", "add_bos_token")
+]
+KEYS += [f"tokenizer.ggml.{key}_token_id" for key in ("bos", "eos", "eot", "eom", "unknown")]
+KEYS += ["tokenizer.chat_template", "general.architecture", "general.alignment", "split.count", "llama.expert_count"]
+KEYS += ["llama.attention.value_length", "llama.rope.scale_linear"]
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_any_value_in_any_key_gives_a_named_error_or_a_whole_checkpoint(name: str) -> None:
+    h, weights = random_llama(2, vocab_size=8, hidden_size=8, intermediate_size=8, n_layers=1)
+    metadata = {"general.architecture": "llama", **llama_metadata(h), "llama.rope.scaling.type": "yarn"}
+    metadata |= {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": ["a", "b", "c"]}
+    tensors = {name: tensor(weight, "F32") for name, weight in weights.items()}
+    found = outcomes(gguf_bytes({**metadata, name: value}, tensors) for value in VALUES)
+    assert found["whole"] < len(VALUES), found
