@@ -43,11 +43,11 @@ class Adapter:
 
 @dataclass(frozen=True)
 class KernelSource:
-    """A whole WGSL module with the entry point `main`, and how each binding of its group 0 is used."""
+    """A whole WGSL module with the entry point `main`, and number and use of each binding of its group 0."""
 
     label: str
     code: str
-    bindings: tuple[Access, ...]
+    bindings: tuple[tuple[int, Access], ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Gpu(Protocol):
     def destroy_buffer(self, buffer: Buffer) -> None: ...
 
     def write_buffer(self, buffer: Buffer, offset: int, chunk: Chunk) -> None:
-        """Queue a write; offset and length are multiples of 4."""
+        """Queue a write at an offset that is a multiple of 4. A length that is none is filled up with zeros."""
 
     def copy_buffer(self, source: Buffer, source_offset: int, target: Buffer, target_offset: int, size: int) -> None:
         """Queue a copy on the GPU between two different buffers."""
@@ -96,6 +96,12 @@ class Gpu(Protocol):
 
     def freeze(self, pipelines: Sequence[Pipeline], bind_groups: Sequence[BindGroup]) -> Program:
         """Hand a list of dispatches over once, to be replayed by `submit`."""
+
+    def release(self, program: Program) -> None:
+        """Forget a program's bind groups."""
+
+    def available_memory(self) -> int | None:
+        """Bytes that a model may still take, where the host can know (a software adapter); else None."""
 
     def rebind(self, program: Program, index: int, bind_group: BindGroup) -> None:
         """Give dispatch `index` of a program another bind group."""

@@ -1,0 +1,264 @@
+"""The engine: a model's weights, its KV cache and its plans on one device. Text is not its business, tokens are."""
+
+from collections.abc import Mapping, Sequence as Tokens
+from dataclasses import dataclass
+
+from ..errors import InvalidOption, ModelTooLarge
+from ..formats.checkpoint import Checkpoint
+from ..formats.matching import check_weights
+from ..graph import Graph
+from ..host import Buffer, Gpu
+from ..models import architecture
+from ..models.decoder import DecoderConfig, Fields
+from ..planner.choice import DECODE_ROWS, PAGE, Deployment, KvDtype, choose_kernels
+from ..planner.fuse import Attend, FusedOp, fuse
+from ..planner.lower import Mode, lower
+from ..planner.memory import MemoryEstimate, estimate, fitting_context
+from ..planner.plan import WeightSpec
+from ..planner.vocabulary import VocabularyLayout
+from ..planner.weights import weight_specs
+from ..tensors import WeightType
+from .kv_cache import KvCache, LayerShape
+from .pace import Pace
+from .prefix_cache import PrefixCache
+from .programs import LoadedPlan, load_plan
+from .sequence import MAX_END_TOKENS, STATE_BYTES, SamplingState, Sequence, pack_bias
+from .token_counts import TokenCounter
+from .weights import Progress, ResidentWeight, WeightLoader
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A model before it is on a device: what its file says, its operations, and what they need."""
+
+    checkpoint: Checkpoint
+    config: DecoderConfig
+    ops: tuple[FusedOp, ...]
+    types: Mapping[str, WeightType]
+    layers: tuple[LayerShape, ...]
+
+
+def blueprint(checkpoint: Checkpoint) -> Blueprint:
+    """Read hyperparameters, build the graph, hold it against the tensors.
+
+    Raises UnknownArchitecture, InvalidConfig, TensorMismatch, UnknownWeightType.
+    """
+    model = architecture(checkpoint.architecture, checkpoint.name)
+    config = model.config(Fields(checkpoint.hyperparameters, checkpoint.name), checkpoint.tensors)
+    graph = Graph()
+    root = model.build(graph, config)
+    check_weights(checkpoint, graph.weights)
+    ops = tuple(fuse(root))
+    attentions = [op.attention for op in ops if isinstance(op, Attend)]
+    layers = tuple(LayerShape(a.layer, a.window, a.n_kv_heads, a.head_dim) for a in attentions)
+    return Blueprint(checkpoint, config, ops, {name: t.type for name, t in checkpoint.tensors.items()}, layers)
+
+
+class Engine:
+    """A loaded model. `Engine.load` makes one; `close` frees everything."""
+
+    def __init__(self, gpu: Gpu, model: Blueprint, deployment: Deployment, memory: MemoryEstimate) -> None:
+        self.gpu = gpu
+        self.model = model
+        self.deployment = deployment
+        self.memory = memory
+        self.vocabulary = VocabularyLayout(model.config.vocab_size)
+        self.weights: dict[str, ResidentWeight] = {}
+        self.shared: dict[str, tuple[Buffer, int]] = {}
+        self.plans: dict[tuple[Mode, int], LoadedPlan] = {}
+        self.cache = KvCache(gpu, model.layers, deployment.windows, deployment.kv_dtype, self._layer_moved)
+        self.prefixes = PrefixCache(self.cache)
+        self.counter = TokenCounter(gpu, self.vocabulary, deployment.context)
+        self.free_slots = list(range(deployment.slots - 1, -1, -1))
+        self.biased = [frozenset[int]()] * deployment.slots  # tokens whose bias on the GPU is not zero, per slot
+        self.pace = Pace()
+        self.rows_computed = 0
+
+    @classmethod
+    async def load(
+        cls,
+        gpu: Gpu,
+        checkpoint: Checkpoint,
+        *,
+        context: int | None = None,
+        slots: int = 1,
+        kv_dtype: KvDtype = "f16",
+        progress: Progress | None = None,
+    ) -> "Engine":
+        """Put a model on a device. `context=None` takes the model's own, or what fits; `progress` gets bytes uploaded.
+
+        Raises ModelTooLarge, OutOfMemory (everything freed), and what `blueprint` raises.
+        """
+        model = blueprint(checkpoint)
+        specs = weight_specs(model.ops, model.types, model.config.vocab_size)
+        if context is not None and context < 2:
+            raise InvalidOption(f"context is {context}, but must be at least 2.")
+        wanted = context or model.config.context_length
+        windows = tuple(dict.fromkeys(shape.window for shape in model.layers))
+
+        def deploy(positions: int) -> Deployment:
+            choice = choose_kernels(gpu.adapter, positions)
+            return Deployment(choice, positions, slots, kv_dtype, windows, gpu.adapter.prologue)
+
+        def memory_at(positions: int) -> MemoryEstimate:
+            return estimate(specs.values(), model.layers, model.config, deploy(positions))
+
+        chosen = fitting_context(memory_at, wanted, gpu, checkpoint.name, shrink=context is None)
+        engine = cls(gpu, model, deploy(chosen), memory_at(chosen))
+        try:
+            await engine._open(specs, progress or (lambda _: None))
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    # Sequences
+
+    def open_sequence(self) -> Sequence:
+        """A new sequence, empty. Raises ModelTooLarge if all slots are taken."""
+        if not self.free_slots:
+            raise ModelTooLarge(f"All {self.deployment.slots} sequences of this engine are in use.")
+        return Sequence(self.free_slots.pop(), pages=[[] for _ in self.deployment.windows])
+
+    def close_sequence(self, sequence: Sequence, *, keep: bool = True) -> None:
+        """Give a sequence's slot back; its keys and values are kept for prompts that begin alike, if `keep`."""
+        if not keep:
+            sequence.length = 0
+        self.prefixes.keep(sequence)
+        sequence.pages = [[] for _ in self.deployment.windows]
+        self.free_slots.append(sequence.slot)
+
+    def take_up_prefix(self, sequence: Sequence, prompt: Tokens[int]) -> int:
+        """Start an empty sequence with what the cache holds of `prompt`; returns how many tokens that are."""
+        length = self.prefixes.take_up(sequence, prompt)
+        self._write_page_tables(sequence)
+        return length
+
+    def truncate(self, sequence: Sequence, length: int) -> None:
+        """Forget what lies behind `length` positions."""
+        sequence.length = min(sequence.length, length)
+        del sequence.tokens[length:]
+
+    def reserve(self, sequence: Sequence, length: int) -> None:
+        """Pages for `length` positions. Raises OutOfMemory."""
+        lacking = sequence.pages_for(length)
+        if lacking == 0:
+            return
+        self.prefixes.make_room(lacking, self.deployment.slots * self.deployment.max_pages)
+        self.cache.reserve(lacking)
+        for group, pages in enumerate(sequence.pages):
+            pages.extend(self.cache.pools[group].take() for _ in range(lacking))
+            self._leave_window(group, sequence)
+        self._write_page_tables(sequence)
+
+    def set_sampling(self, sequence: Sequence, state: SamplingState) -> None:
+        """What the sequence's next tokens are drawn by; its tokens so far count for penalties. Raises InvalidOption."""
+        if len(state.end_tokens) > MAX_END_TOKENS:
+            raise InvalidOption(f"{len(state.end_tokens)} end-of-turn tokens; at most {MAX_END_TOKENS} are supported.")
+        self._write_bias(sequence, state.logit_bias)
+        self.gpu.write_buffer(self.shared["sequences"][0], STATE_BYTES * sequence.slot, state.pack())
+        if state.penalises:
+            self.counter.count(sequence.slot, len(sequence.tokens), state.repeat_last_n)
+
+    # Plans
+
+    async def plan(self, mode: Mode, rows: int) -> LoadedPlan:
+        """The plan for a mode and number of rows, made at its first use."""
+        key = (mode, rows)
+        if key not in self.plans:
+            plan = lower(self.model.ops, self.model.types, self.deployment, mode, rows)
+            self.plans[key] = await load_plan(self.gpu, plan, self._resolve, max_keys=self.deployment.context)
+        return self.plans[key]
+
+    async def decode_plan(self, n: int) -> LoadedPlan:
+        """The smallest decode plan for `n` rows."""
+        return await self.plan("decode", next(rows for rows in DECODE_ROWS if rows >= n))
+
+    def write_tokens(self, sequence: Sequence, start: int) -> None:
+        """Put the sequence's tokens from position `start` on into the GPU's token buffer."""
+        words = b"".join(token.to_bytes(4, "little") for token in sequence.tokens[start:])
+        if words:
+            self.gpu.write_buffer(self.shared["tokens"][0], 4 * (sequence.slot * self.deployment.context + start), words)
+
+    def close(self) -> None:
+        """Free every GPU object of this model."""
+        for plan in self.plans.values():
+            plan.close()
+        self.plans.clear()
+        self.counter.close()
+        self.cache.close()
+        for buffer, _ in self.shared.values():
+            self.gpu.destroy_buffer(buffer)
+        for weight in self.weights.values():
+            self.gpu.destroy_buffer(weight.buffer)
+        self.shared.clear()
+        self.weights.clear()
+
+    async def _open(self, specs: Mapping[str, WeightSpec], progress: Progress) -> None:
+        loader = WeightLoader(self.gpu, self.model.checkpoint, progress)
+        try:
+            await loader.open()
+            for name, spec in specs.items():
+                self.weights[name] = await loader.load(spec)
+            await self.gpu.wait()
+        finally:
+            loader.close()
+        for name, size in self._shared_sizes().items():
+            self.shared[name] = self.gpu.create_buffer(name, size), size
+        mask = b"\xff" * (4 * self.vocabulary.mask_words)
+        for slot in range(self.deployment.slots):
+            self.gpu.write_buffer(self.shared["vocabulary"][0], 4 * self.vocabulary.slot_words * slot, mask)
+        await self.counter.open(self.shared["tokens"], self.shared["vocabulary"])
+        self.cache.reserve(1)
+
+    def _shared_sizes(self) -> dict[str, int]:
+        d = self.deployment
+        return {
+            "tokens": 4 * d.slots * d.context,
+            "pages": 4 * len(d.windows) * d.slots * d.max_pages,
+            "vocabulary": 4 * d.slots * self.vocabulary.slot_words,
+            "sequences": STATE_BYTES * d.slots,
+        }
+
+    def _resolve(self, name: str) -> tuple[Buffer, int]:
+        kind, _, rest = name.partition(":")
+        if kind == "weight":
+            weight = self.weights[rest]
+            return weight.buffer, weight.size
+        if kind == "kv":
+            return self.cache.buffers[int(rest)]
+        return self.shared[name]
+
+    def _layer_moved(self, layer: int) -> None:
+        for plan in self.plans.values():
+            plan.rebind(f"kv:{layer}")
+
+    def _leave_window(self, group: int, sequence: Sequence) -> None:
+        """Free the pages that no row from the sequence's length on can see, but one page more for a rollback."""
+        window = self.deployment.windows[group]
+        if window is None:
+            return
+        pages = sequence.pages[group]
+        for i in range(max(0, (sequence.length - window) // PAGE - 1)):
+            page = pages[i]
+            if page is not None:
+                self.cache.pools[group].give_back(page)
+                pages[i] = None
+
+    def _write_page_tables(self, sequence: Sequence) -> None:
+        d = self.deployment
+        for group, pages in enumerate(sequence.pages):
+            words = b"".join((page or 0).to_bytes(4, "little") for page in pages)
+            if words:
+                first = (group * d.slots + sequence.slot) * d.max_pages
+                self.gpu.write_buffer(self.shared["pages"][0], 4 * first, words)
+
+    def _write_bias(self, sequence: Sequence, bias: Mapping[int, float]) -> None:
+        buffer = self.shared["vocabulary"][0]
+        first = self.vocabulary.slot_words * sequence.slot + self.vocabulary.bias
+        for token in bias:
+            if not 0 <= token < self.vocabulary.size:
+                raise InvalidOption(f"logit_bias names token {token}; this model has 0 to {self.vocabulary.size - 1}.")
+        for token, value in (dict.fromkeys(self.biased[sequence.slot], 0.0) | dict(bias)).items():
+            self.gpu.write_buffer(buffer, 4 * (first + token), pack_bias(value))
+        self.biased[sequence.slot] = frozenset(bias)

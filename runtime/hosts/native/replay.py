@@ -1,0 +1,179 @@
+"""The hot loop: replaying a list of dispatches in one pass and one submit, and reading a few bytes back.
+
+Two implementations of one interface.  `PublicReplay` uses wgpu-py's public calls (6 us a dispatch).  `RawReplay` calls
+wgpu-native's C functions through wgpu-py's cffi module (2.3 us), waits for one submission instead of all, and is used
+where those private names are what we expect.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import wgpu
+
+from ...errors import DeviceLost, KernelError, OutOfMemory
+from ...host import BoundBuffer
+
+_STAGING_USAGE = wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.MAP_READ
+
+
+@dataclass
+class Program:
+    """Pipelines and bind groups of every dispatch, in order; `handles` are their C pointers."""
+
+    pipelines: list[Any]
+    bind_groups: list[Any]
+    handles: list[tuple[Any, Any]]
+
+    def __len__(self) -> int:
+        return len(self.pipelines)
+
+
+@dataclass
+class Readback:
+    """Bytes on their way: the staging buffer that they arrive in, and which submission brings them."""
+
+    staging: Any
+    size: int
+    submission: Any = None
+
+
+def choose(device: Any) -> "PublicReplay":
+    """RawReplay where wgpu-py's internals are as expected, else PublicReplay; SHADERLM_REPLAY=public forces the latter."""
+    if os.environ.get("SHADERLM_REPLAY") != "public":
+        with contextlib.suppress(ImportError, AttributeError):
+            return RawReplay(device)
+    return PublicReplay(device)
+
+
+class PublicReplay:
+    """Replays through wgpu-py's documented calls."""
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self._queue = device.queue
+        self._free: dict[int, list[Any]] = {}  # size -> idle staging buffers
+        self._staging_count = 0
+
+    def freeze(self, pipelines: list[Any], bind_groups: list[Any]) -> Program:
+        return Program(pipelines, bind_groups, [self._handles(*pair) for pair in zip(pipelines, bind_groups, strict=True)])
+
+    def rebind(self, program: Program, index: int, bind_group: Any) -> None:
+        program.bind_groups[index] = bind_group
+        program.handles[index] = self._handles(program.pipelines[index], bind_group)
+
+    def submit(
+        self, program: Program, counts: Sequence[int], start: int, stop: int, read: BoundBuffer | None
+    ) -> Readback | None:
+        encoder = self._device.create_command_encoder()
+        compute_pass = encoder.begin_compute_pass()
+        self._encode(compute_pass, program, counts, start, stop)
+        compute_pass.end()
+        readback = None
+        if read is not None:
+            readback = Readback(self._staging(read.size), read.size)
+            encoder.copy_buffer_to_buffer(read.buffer, read.offset, readback.staging, 0, read.size)
+        self._submit(encoder.finish(), readback)
+        return readback
+
+    def finish_read(self, readback: Readback) -> bytes:
+        staging = readback.staging
+        try:
+            self._map(readback)
+            data = bytes(staging.read_mapped(0, readback.size))
+            staging.unmap()
+        except (RuntimeError, wgpu.GPUError) as error:
+            raise DeviceLost(f"The GPU did not give back a step's result: {error}") from error
+        self._free[readback.size].append(staging)
+        return data
+
+    def staging_buffers(self) -> int:
+        return self._staging_count
+
+    def close(self) -> None:
+        for buffers in self._free.values():
+            for buffer in buffers:
+                buffer.destroy()
+        self._free.clear()
+
+    def _handles(self, pipeline: Any, bind_group: Any) -> tuple[Any, Any]:
+        return pipeline, bind_group
+
+    def _encode(self, compute_pass: Any, program: Program, counts: Sequence[int], start: int, stop: int) -> None:
+        for i in range(start, stop):
+            x, y, z = counts[3 * i : 3 * i + 3]
+            if x:
+                pipeline, bind_group = program.handles[i]
+                compute_pass.set_pipeline(pipeline)
+                compute_pass.set_bind_group(0, bind_group)
+                compute_pass.dispatch_workgroups(x, y, z)
+
+    def _submit(self, commands: Any, readback: Readback | None) -> None:
+        try:
+            self._queue.submit([commands])
+        except (RuntimeError, wgpu.GPUError) as error:
+            raise KernelError(f"The GPU refused a step: {error}") from error
+
+    def _map(self, readback: Readback) -> None:
+        readback.staging.map_sync("READ_NOSYNC")
+
+    def _staging(self, size: int) -> Any:
+        free = self._free.setdefault(size, [])
+        if free:
+            return free.pop()
+        self._staging_count += 1
+        try:
+            return self._device.create_buffer(label="staging", size=size, usage=_STAGING_USAGE)
+        except (wgpu.GPUError, RuntimeError) as error:
+            raise OutOfMemory(f"The device refused {size:,} bytes to read results into: {error}") from error
+
+
+class RawReplay(PublicReplay):
+    """Replays through wgpu-native's C functions; tested with wgpu-py 0.32."""
+
+    def __init__(self, device: Any) -> None:
+        super().__init__(device)
+        from wgpu.backends import wgpu_native  # private: absent on other backends
+        from wgpu.backends.wgpu_native import _api
+
+        self._ffi = wgpu_native.ffi
+        self._lib = wgpu_native.lib
+        self._errors = _api.error_handler
+        self._set_pipeline = self._lib.wgpuComputePassEncoderSetPipeline
+        self._set_bind_group = self._lib.wgpuComputePassEncoderSetBindGroup
+        self._dispatch = self._lib.wgpuComputePassEncoderDispatchWorkgroups
+        self._submit_for_index = self._lib.wgpuQueueSubmitForIndex
+        self._poll = self._lib.wgpuDevicePoll
+        self._commands = self._ffi.new("WGPUCommandBuffer[1]")
+
+    def _handles(self, pipeline: Any, bind_group: Any) -> tuple[Any, Any]:
+        return pipeline._internal, bind_group._internal
+
+    def _encode(self, compute_pass: Any, program: Program, counts: Sequence[int], start: int, stop: int) -> None:
+        encoder, null = compute_pass._internal, self._ffi.NULL
+        set_pipeline, set_bind_group, dispatch = self._set_pipeline, self._set_bind_group, self._dispatch
+        handles = program.handles
+        for i in range(start, stop):
+            j = 3 * i
+            if counts[j]:
+                pipeline, bind_group = handles[i]
+                set_pipeline(encoder, pipeline)
+                set_bind_group(encoder, 0, bind_group, 0, null)
+                dispatch(encoder, counts[j], counts[j + 1], counts[j + 2])
+
+    def _submit(self, commands: Any, readback: Readback | None) -> None:
+        self._commands[0] = commands._internal
+        self._errors.capture("shaderlm step")
+        index = self._submit_for_index(self._queue._internal, 1, self._commands)
+        error = self._errors.release("shaderlm step")
+        if error is not None:
+            raise KernelError(f"The GPU refused a step: {error[1]}")
+        if readback is not None:
+            readback.submission = self._ffi.new("WGPUSubmissionIndex *", index)
+
+    def _map(self, readback: Readback) -> None:
+        promise = readback.staging.map_async("READ_NOSYNC")
+        self._poll(self._device._internal, True, readback.submission)
+        promise.sync_wait()

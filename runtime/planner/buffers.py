@@ -1,0 +1,70 @@
+"""Where activations lie: a few buffers, coloured so that no dispatch reads and writes the same one.
+
+WebGPU tracks a buffer as a whole: bound `read` and `read_write` in one dispatch is an error even for disjoint ranges.
+Two `read_write` ranges of one buffer are allowed as long as they do not overlap.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..host import Access
+from .plan import BufferRange
+
+OFFSET_ALIGNMENT = 256  # bytes, what WebGPU guarantees for the offset of a binding
+
+Uses = Sequence[Mapping[str, Access]]  # per dispatch: how it uses each value
+
+
+@dataclass
+class _Placed:
+    offset: int
+    size: int
+    first: int
+    last: int
+
+
+def place_values(sizes: Mapping[str, int], uses: Uses, kept: frozenset[str]) -> dict[str, BufferRange]:
+    """A range for every value. `sizes` are bytes; `kept` values stay readable after the step."""
+    lifetimes = {name: _lifetime(name, uses, name in kept) for name in sizes}
+    colours: list[dict[str, _Placed]] = []
+    for name in sorted(sizes, key=lambda value: (lifetimes[value], value)):
+        colour = next((c for c in colours if not any(_conflict(name, other, uses) for other in c)), None)
+        if colour is None:
+            colour = {}
+            colours.append(colour)
+        first, last = lifetimes[name]
+        size = -(-sizes[name] // OFFSET_ALIGNMENT) * OFFSET_ALIGNMENT
+        colour[name] = _Placed(_free_offset(colour, size, first, last), size, first, last)
+    return {
+        name: BufferRange(f"activation:{i}", placed.offset, sizes[name])
+        for i, colour in enumerate(colours)
+        for name, placed in colour.items()
+    }
+
+
+def buffer_sizes(ranges: Mapping[str, BufferRange]) -> dict[str, int]:
+    """Bytes of each buffer that holds `ranges`."""
+    sizes: dict[str, int] = {}
+    for place in ranges.values():
+        end = -(-(place.offset + place.size) // OFFSET_ALIGNMENT) * OFFSET_ALIGNMENT
+        sizes[place.buffer] = max(sizes.get(place.buffer, 0), end)
+    return sizes
+
+
+def _lifetime(name: str, uses: Uses, kept: bool) -> tuple[int, int]:
+    used = [i for i, dispatch in enumerate(uses) if name in dispatch]
+    return used[0], len(uses) if kept else used[-1]
+
+
+def _conflict(a: str, b: str, uses: Uses) -> bool:
+    return any(a in dispatch and b in dispatch and dispatch[a] != dispatch[b] for dispatch in uses)
+
+
+def _free_offset(colour: Mapping[str, _Placed], size: int, first: int, last: int) -> int:
+    """The lowest offset where `size` bytes are free from dispatch `first` to `last`."""
+    offset = 0
+    for other in sorted(colour.values(), key=lambda placed: placed.offset):
+        alive_together = other.first <= last and first <= other.last
+        if alive_together and offset < other.offset + other.size and other.offset < offset + size:
+            offset = other.offset + other.size
+    return offset

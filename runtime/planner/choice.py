@@ -1,0 +1,67 @@
+"""Which kernel variants and tile sizes run on a device: the default, from what the adapter says of itself."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..host import Adapter
+
+KvDtype = Literal["f16", "f32"]
+
+PAGE = 32  # positions a page of the KV cache
+DECODE_ROWS = (1, 2, 4, 8)  # rows that decode plans are made for
+
+
+@dataclass(frozen=True)
+class KernelChoice:
+    """The variants of one device. Part of what makes a seeded answer reproducible, so it is recorded with results."""
+
+    team: int  # lanes that share a pair of weight rows in decode
+    matvec_workgroup: int
+    prefill_kernel: str
+    tile_rows: int  # rows that the prefill kernel makes at a time
+    prefill_rows: int  # rows of a prefill step
+    logits_rows: int  # rows of a step that keeps all its logits
+    attention_workgroup: int
+    split: int  # keys an attention workgroup sees in decode
+
+    @property
+    def block_tokens(self) -> int:
+        """Logits that a workgroup of the output head makes."""
+        return 2 * self.matvec_workgroup // self.team
+
+
+def choose_kernels(adapter: Adapter, context: int) -> KernelChoice:
+    """The default choice. On a CPU a barrier costs more than a lane's idleness; on a GPU the other way round."""
+    on_cpu = adapter.kind == "software"
+    broadcast = on_cpu and adapter.subgroup_size == 8 and bool({"subgroup", "subgroups"} & adapter.features)
+    return KernelChoice(
+        team=1 if on_cpu else 16,
+        matvec_workgroup=32 if on_cpu else 64,
+        prefill_kernel="matmul_broadcast.wgsl" if broadcast else "matmul_tile.wgsl",
+        tile_rows=8 if broadcast else 32,
+        prefill_rows=64 if on_cpu else 256,
+        logits_rows=32,
+        attention_workgroup=32,
+        split=64 if context <= 8192 else 256,
+    )
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a plan depends on besides the graph: the device's variants and the engine's sizes."""
+
+    choice: KernelChoice
+    context: int  # positions a sequence may have
+    slots: int  # sequences that run at once
+    kv_dtype: KvDtype
+    windows: tuple[int | None, ...]  # the layer groups: layers of one attention window share page tables
+    prologue: str = ""  # WGSL lines before a kernel that uses subgroups
+
+    @property
+    def max_pages(self) -> int:
+        """Entries of a page table."""
+        return -(-self.context // PAGE)
+
+    def page_table(self, window: int | None) -> int:
+        """Where a layer group's page tables start, in entries."""
+        return self.windows.index(window) * self.slots * self.max_pages

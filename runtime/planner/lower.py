@@ -1,0 +1,424 @@
+"""From fused operations to dispatches: kernels, bindings, uniforms, and where activations lie."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from ..graph import Attention
+from ..host import Access
+from ..tensors import plane_offsets
+from .buffers import OFFSET_ALIGNMENT, Uses, buffer_sizes, place_values
+from .choice import PAGE, Deployment
+from .compose import Kernel, Value, compose
+from .fuse import AddProjection, Attend, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
+from .plan import EVERY_ROW, ONE, WHOLE, BufferRange, Dispatch, Extent, Plan, WeightSpec
+from .rope_turns import rope_uniform
+from .vocabulary import VocabularyLayout
+from .weights import Types, join, single
+
+Mode = Literal["decode", "prefill", "logits"]
+MAX_TOP = 20  # alternatives that a step can report with their log probabilities
+
+Groups = tuple[Extent, Extent, Extent]
+
+
+
+
+def lower(ops: Sequence[FusedOp], types: Types, deployment: Deployment, mode: Mode, rows: int) -> Plan:
+    """A plan for `rows` rows: "decode" samples from each, "prefill" from one, "logits" keeps the logits of all."""
+    return _Lowering(types, deployment, mode, rows).plan(ops)
+
+
+class _Lowering:
+    def __init__(self, types: Types, deployment: Deployment, mode: Mode, rows: int) -> None:
+        self.types = types
+        self.d = deployment
+        self.mode = mode
+        self.rows = rows
+        self.outputs = 1 if mode == "prefill" else rows
+        self.values: dict[str, int] = {}  # activation -> bytes
+        self.pending: list[tuple[str, Kernel, dict[str, str], Groups, int | None]] = []
+        self.uniforms = bytearray()
+        self.n_blocks = 0  # entries of the logits' statistics, a row
+        self.n_parts = 1  # partial sums of squares that the last writer of the residual left, a row
+        self.vocab_size = 0
+
+    def plan(self, ops: Sequence[FusedOp]) -> Plan:
+        self.vocab_size = next(op.linear.width for op in ops if isinstance(op, MakeLogits))
+        for op in ops:
+            self.lower_op(op)
+        uses: Uses = [_accesses(kernel, bound, self.values) for _, kernel, bound, _, _ in self.pending]
+        places = place_values(self.values, uses, frozenset({"logits"}))
+        dispatches = tuple(
+            Dispatch(label, kernel, tuple(self._range(bound[b.name], places) for b in kernel.bindings), groups, layer)
+            for label, kernel, bound, groups, layer in self.pending
+        )
+        sizes = buffer_sizes(places) | {
+            "uniforms": len(self.uniforms),
+            "rows": 16 * self.rows,
+            "results": (16 + 8 * MAX_TOP) * self.outputs,
+        }
+        return Plan(self.rows, self.outputs, dispatches, sizes, bytes(self.uniforms), places["logits"], self.vocab_size)
+
+    # Operations
+
+    def lower_op(self, op: FusedOp) -> None:
+        match op:
+            case EmbedRows():
+                self.embed(op)
+            case ProjectQkv():
+                self.project_qkv(op)
+            case Attend():
+                self.attend(op)
+            case AddProjection():
+                self.add_projection(op)
+            case GateUp():
+                self.gate_up(op)
+            case MakeLogits():
+                self.make_logits(op)
+                if self.mode != "logits":
+                    self.sample()
+
+    def embed(self, op: EmbedRows) -> None:
+        width = op.next_norm.x.width
+        weight = WeightSpec(op.weight, (op.weight,), self.types[op.weight], (self.vocab_size,), width, (None,))
+        self.dispatch(
+            "embed",
+            "embed.wgsl",
+            {"quant": weight.type.shader},
+            {},
+            {
+                "W": f"weight:{op.weight}",
+                "rows": "rows",
+                "tokens": "tokens",
+                "residual": self.value("residual", width),
+                "normed": self.value("normed", _padded(width)),
+                "sums": self.value("sums", 1),
+                "gain": f"weight:{op.next_norm.weight}",
+            },
+            {
+                "table": {
+                    "planes": _planes(weight),
+                    "groups": weight.groups,
+                    "width": width,
+                    "stride": _padded(width),
+                    "context": self.d.context,
+                    "vocab": self.vocab_size,
+                }
+            },
+            (EVERY_ROW, ONE, ONE),
+        )
+        self.n_parts = 1
+
+    def project_qkv(self, op: ProjectQkv) -> None:
+        a = op.attention
+        for weight in join((op.q, op.k, op.v), self.types):
+            q_rows, k_rows = (sum(n for t, n in zip(weight.tensors, weight.rows, strict=True) if t == linear.weight)
+                              for linear in (op.q, op.k))  # fmt: skip
+            heads = {
+                "q_pairs": q_rows // 2,
+                "k_pairs": k_rows // 2,
+                "head_dim": a.head_dim,
+                "n_heads": a.n_heads,
+                "n_kv_heads": a.n_kv_heads,
+                "max_pages": self.d.max_pages,
+                "page_table": self.d.page_table(a.window),
+            }
+            self.linear(
+                "qkv",
+                weight,
+                "normed",
+                "qkv",
+                {
+                    "q": self.value("q", a.n_heads * a.head_dim),
+                    "kv": f"kv:{a.layer}",
+                    "rows": "rows",
+                    "pages": "pages",
+                },
+                {"heads": heads, "rope": rope_uniform(a.rope)},
+                layer=a.layer,
+                norm=self.norm(op.norm.x.width, op.norm.eps),
+                parameters={"PAGE": PAGE, "INTERLEAVED": a.rope is None or a.rope.interleaved},
+            )
+
+    def attend(self, op: Attend) -> None:
+        a = op.attention
+        kv = {"kv": f"kv/{self.d.kv_dtype}.wgsl"}
+        window = a.window if a.window is not None else 0xFFFFFFFF
+        stride = _padded(a.n_heads * a.head_dim)
+        parameters: dict[str, Value] = {"SPLIT": self.d.choice.split, "WORKGROUP": self.d.choice.attention_workgroup}
+        cache = {"kv": f"kv:{a.layer}", "rows": "rows", "pages": "pages"}
+        heads = {
+            "head_dim": a.head_dim,
+            "n_heads": a.n_heads,
+            "n_kv_heads": a.n_kv_heads,
+            "max_pages": self.d.max_pages,
+            "page_table": self.d.page_table(a.window),
+            "window": window,
+            "scale": a.scale,
+        }
+        if self.mode != "decode":
+            self.dispatch(
+                "attention",
+                "attention_prefill.wgsl",
+                kv,
+                parameters | {"PAGE": PAGE},
+                {"q": "q", **cache, "y": self.value("attended", stride)},
+                {"heads": heads | {"stride": stride // 2}},
+                (Extent(a.n_heads), EVERY_ROW, ONE),
+                a.layer,
+            )
+            return
+        max_splits = -(-self.d.context // self.d.choice.split)
+        part = a.head_dim + 2
+        self.dispatch(
+            "attention",
+            "attention_decode.wgsl",
+            kv,
+            parameters | {"PAGE": PAGE},
+            {"q": "q", **cache, "parts": self.value("attention_parts", a.n_heads * max_splits * part)},
+            {"heads": heads | {"max_splits": max_splits}},
+            (Extent(a.n_heads), Extent(keys_per_group=self.d.choice.split), EVERY_ROW),
+            a.layer,
+        )
+        self.dispatch(
+            "combine",
+            "attention_combine.wgsl",
+            {},
+            parameters,
+            {"parts": "attention_parts", "rows": "rows", "y": self.value("attended", stride)},
+            {
+                "heads": {
+                    "head_dim": a.head_dim,
+                    "n_heads": a.n_heads,
+                    "max_splits": max_splits,
+                    "window": window,
+                    "stride": stride // 2,
+                }
+            },
+            (Extent(a.n_heads), EVERY_ROW, ONE),
+            a.layer,
+        )
+
+    def add_projection(self, op: AddProjection) -> None:
+        weight = single(op.linear, self.types)
+        width = op.linear.width
+        source = "attended" if isinstance(op.linear.x, Attention) else "gated"
+        self.n_parts = self.linear(
+            "project",
+            weight,
+            source,
+            "residual",
+            {
+                "residual": "residual",
+                "normed": "normed",
+                "sums": "sums",
+                "gain": f"weight:{op.next_norm.weight}",
+            },
+            {"out": {"width": width, "stride": _padded(width)}},
+            layer=op.layer,
+        )
+        self.value("sums", self.n_parts)
+
+    def gate_up(self, op: GateUp) -> None:
+        norm = self.norm(op.norm.x.width, op.norm.eps)
+        width = op.gate.width
+        out = {"out": {"width": width, "stride": _padded(width)}}
+        y = {"y": self.value("gated", _padded(width))}
+        weights = join((op.gate, op.up), self.types)
+        epilogues = ("gated",) if len(weights) == 1 else ("plain", "up")
+        for weight, epilogue in zip(weights, epilogues, strict=True):
+            self.linear(epilogue, weight, "normed", epilogue, y, out, layer=op.layer, norm=norm)
+
+    def make_logits(self, op: MakeLogits) -> None:
+        vocabulary = VocabularyLayout(self.vocab_size)
+        weight = single(op.linear, self.types)
+        self.n_blocks = self.linear(
+            "logits",
+            weight,
+            "normed",
+            "logits",
+            {
+                "rows": "rows",
+                "logits": self.output("logits", self.vocab_size),
+                "stats": self.output("stats", 4 * -(-self.vocab_size // self.block_tokens)),
+                "vocabulary": "vocabulary",
+                "sequences": "sequences",
+            },
+            {
+                "vocab": {
+                    "size": self.vocab_size,
+                    "mask_words": vocabulary.mask_words,
+                    "slot_words": vocabulary.slot_words,
+                }
+            },
+            norm=self.norm(op.norm.x.width, op.norm.eps),
+            selected=True,
+        )
+
+    def sample(self) -> None:
+        vocabulary = VocabularyLayout(self.vocab_size)
+        self.dispatch(
+            "sample",
+            "sample.wgsl",
+            {},
+            {},
+            {
+                "logits": "logits",
+                "stats": "stats",
+                "sequences": "sequences",
+                "rows": "rows",
+                "tokens": "tokens",
+                "vocabulary": "vocabulary",
+                "results": "results",
+            },
+            {
+                "vocab": {
+                    "size": self.vocab_size,
+                    "mask_words": vocabulary.mask_words,
+                    "slot_words": vocabulary.slot_words,
+                    "blocks": self.n_blocks,
+                    "block_tokens": self.block_tokens,
+                    "context": self.d.context,
+                }
+            },
+            (Extent(self.outputs), ONE, ONE),
+        )
+        self.dispatch(
+            "top",
+            "top_logprobs.wgsl",
+            {},
+            {},
+            {"logits": "logits", "stats": "stats", "results": "results"},
+            {"vocab": {"size": self.vocab_size, "blocks": self.n_blocks, "outputs": self.outputs, "n_top": MAX_TOP}},
+            (Extent(self.outputs), ONE, ONE),
+        )
+
+    # Linears
+
+    @property
+    def block_tokens(self) -> int:
+        """Logits that an entry of the statistics stands for."""
+        if self.mode == "logits":
+            return 16 if self.d.choice.tile_rows == 8 else 32
+        return self.d.choice.block_tokens
+
+    def linear(
+        self,
+        label: str,
+        weight: WeightSpec,
+        x: str,
+        epilogue: str,
+        bound: Mapping[str, str],
+        uniforms: Mapping[str, Mapping[str, object]],
+        *,
+        layer: int | None = None,
+        norm: Mapping[str, object] | None = None,
+        selected: bool = False,
+        parameters: Mapping[str, Value] | None = None,
+    ) -> int:
+        """A linear with its epilogue. Returns the workgroups along the weight's rows."""
+        choice = self.d.choice
+        pairs = -(-weight.n_rows // 2)
+        one_output = selected and self.mode == "prefill"
+        if self.mode == "decode" or one_output:
+            file = "matvec.wgsl"
+            given: dict[str, Value] = {
+                "M": 1 if one_output else self.rows,
+                "TEAM": choice.team,
+                "WORKGROUP": choice.matvec_workgroup,
+            }
+            groups = -(-pairs // (choice.matvec_workgroup // choice.team))
+            extents = (Extent(groups), ONE, ONE)
+        else:
+            file, given = choice.prefill_kernel, {}
+            groups = -(-pairs // (choice.tile_rows if choice.tile_rows == 8 else 16))
+            extents = (Extent(groups), Extent(rows_per_group=choice.tile_rows), ONE)
+        includes = {
+            "quant": weight.type.shader,
+            "input": "input/" + ("selected" if selected else "normed" if norm else "plain") + ".wgsl",
+            "epilogue": f"epilogue/{epilogue}.wgsl",
+            "kv": f"kv/{self.d.kv_dtype}.wgsl",
+        }
+        all_bound = {"W": f"weight:{weight.name}", "x": x, **bound}
+        all_uniforms: dict[str, Mapping[str, object]] = {"linear": _linear(weight, pairs), **uniforms}
+        if norm is not None:
+            all_bound["parts"] = "sums"
+            all_uniforms["norm"] = norm
+        self.dispatch(
+            label, file, includes, given | dict(parameters or {}), all_bound, all_uniforms, extents, layer
+        )
+        return groups
+
+    def norm(self, width: int, eps: float) -> dict[str, object]:
+        return {"n_parts": self.n_parts, "width": width, "eps": eps}
+
+    # Values and dispatches
+
+    def value(self, name: str, width: int) -> str:
+        """An activation of `width` f32 a row."""
+        self.values[name] = max(self.values.get(name, 0), 4 * width * self.rows)
+        return name
+
+    def output(self, name: str, width: int) -> str:
+        """A value of `width` f32 per row of logits."""
+        self.values[name] = 4 * width * self.outputs
+        return name
+
+    def dispatch(
+        self,
+        label: str,
+        file: str,
+        includes: Mapping[str, str],
+        parameters: Mapping[str, Value],
+        bound: Mapping[str, str],
+        uniforms: Mapping[str, Mapping[str, object]],
+        groups: Groups,
+        layer: int | None = None,
+    ) -> None:
+        prologue = self.d.prologue if file == "matmul_broadcast.wgsl" else ""
+        kernel = compose(file, includes=includes, parameters=parameters, prologue=prologue)
+        names = dict(bound)
+        for name, layout in kernel.uniforms.items():
+            names[name] = self._uniform(layout.pack(uniforms[name]))
+        self.pending.append((label if layer is None else f"{layer}.{label}", kernel, names, groups, layer))
+
+    def _uniform(self, data: bytes) -> str:
+        """Add a uniform to the plan's one uniform buffer."""
+        offset = len(self.uniforms)
+        self.uniforms += data + bytes(-len(data) % OFFSET_ALIGNMENT)
+        return f"uniform {offset} {len(data)}"
+
+    def _range(self, name: str, places: Mapping[str, BufferRange]) -> BufferRange:
+        if name in places:
+            return places[name]
+        if name.startswith("uniform "):
+            _, offset, size = name.split()
+            return BufferRange("uniforms", int(offset), int(size))
+        return BufferRange(name, 0, WHOLE)
+
+
+def _accesses(kernel: Kernel, bound: Mapping[str, str], values: Mapping[str, int]) -> dict[str, Access]:
+    return {bound[b.name]: b.access for b in kernel.bindings if bound[b.name] in values}
+
+
+def _padded(width: int) -> int:
+    return -(-width // 32) * 32
+
+
+def _planes(weight: WeightSpec) -> tuple[int, ...]:
+    """Where the planes start, in vec4, as four numbers."""
+    starts = [offset // 16 for offset in plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[:-1]]
+    return tuple(starts + [0] * (4 - len(starts)))
+
+
+def _linear(weight: WeightSpec, pairs: int) -> dict[str, object]:
+    has_bias = any(bias is not None for bias in weight.biases)
+    end = plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[-1] // 16
+    return {
+        "planes": _planes(weight),
+        "bias": end if has_bias else 0,
+        "groups": weight.groups,
+        "pairs": pairs,
+        "n_rows": weight.n_rows,
+        "x_stride": weight.groups * 8,
+    }

@@ -1,0 +1,128 @@
+"""A plan: the dispatches of one step, frozen. Buffers are named here; the engine knows which GPU buffer a name means."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..tensors import WeightType, plane_offsets
+from .compose import Kernel
+
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """A weight as it lies on the GPU: tensors of one type joined by rows, padded to groups of 32, biases behind.
+
+    A `vector` (a norm's gain) is kept as the file has it.
+    """
+
+    name: str
+    tensors: tuple[str, ...]
+    type: WeightType
+    rows: tuple[int, ...]  # of each tensor
+    width: int  # K, values a row
+    biases: tuple[str | None, ...] = ()
+    vector: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        return sum(self.rows)
+
+    @property
+    def groups(self) -> int:
+        """Groups of 32 values a row, the last one padded."""
+        return -(-self.width // 32)
+
+    @property
+    def padded_blocks(self) -> int:
+        """Blocks a row on the GPU."""
+        return self.groups * 32 // self.type.block if self.type.block < 32 else self.width // self.type.block
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes on the GPU."""
+        if self.vector:
+            return self.type.size(self.width)
+        planes = plane_offsets(self.type, self.n_rows * self.padded_blocks)[-1]
+        has_bias = any(bias is not None for bias in self.biases)
+        return planes + (-(-4 * self.n_rows // 16) * 16 if has_bias else 0)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """One dimension of a dispatch: a fixed count, or as many as the step's rows or keys need."""
+
+    fixed: int = 1
+    rows_per_group: int = 0
+    keys_per_group: int = 0
+
+    def count(self, rows: int, keys: int) -> int:
+        if self.rows_per_group:
+            return math.ceil(rows / self.rows_per_group)
+        if self.keys_per_group:
+            return math.ceil(keys / self.keys_per_group)
+        return self.fixed
+
+
+ONE = Extent()
+EVERY_ROW = Extent(rows_per_group=1)
+
+
+WHOLE = -1  # the size of a range that reaches to the end of its buffer, however large that is
+
+
+@dataclass(frozen=True)
+class BufferRange:
+    """Bytes of a named buffer: "weight:blk.0.qkv", "kv:3", "activation:0", "rows", ..."""
+
+    buffer: str
+    offset: int
+    size: int
+
+    def within(self, buffer_size: int) -> int:
+        """Bytes of the range in a buffer of `buffer_size`."""
+        return buffer_size - self.offset if self.size == WHOLE else self.size
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """One kernel over buffers, in the order of the kernel's bindings."""
+
+    label: str
+    kernel: Kernel
+    buffers: tuple[BufferRange, ...]
+    groups: tuple[Extent, Extent, Extent]
+    layer: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A step of up to `rows` rows that makes `outputs` rows of logits.
+
+    `sizes` holds the bytes of the buffers that belong to this plan alone; `uniforms` the content of its uniform buffer.
+    """
+
+    rows: int
+    outputs: int
+    dispatches: tuple[Dispatch, ...]
+    sizes: Mapping[str, int]
+    uniforms: bytes
+    logits: BufferRange
+    vocab_size: int
+
+    def counts(self, rows: int, keys: int) -> list[int]:
+        """x, y, z of every dispatch, for `rows` rows of which none sees more than `keys` positions."""
+        return [extent.count(rows, keys) for dispatch in self.dispatches for extent in dispatch.groups]
+
+    def sample_end(self, n_top: int) -> int:
+        """Index behind the last dispatch of a step that reports the `n_top` likeliest tokens, or none."""
+        return len(self.dispatches) - (0 if n_top else 1)
+
+    @property
+    def layer_ends(self) -> tuple[int, ...]:
+        """Indices behind the last dispatch of each layer, and behind the last of all: where a step may be cut."""
+        ends = [
+            i
+            for i in range(1, len(self.dispatches))
+            if self.dispatches[i - 1].layer is not None and self.dispatches[i].layer != self.dispatches[i - 1].layer
+        ]
+        return (*ends, len(self.dispatches))

@@ -1,0 +1,96 @@
+// Attention of the many rows of a prefill: a workgroup makes one head of one row, in steps of SPLIT keys with an online
+// softmax (Milakov and Gimelshein 2018).
+//
+//   q       f32 pairs [rows, n_heads, head_dim / 2]
+//   kv      the layer's cache, pairs [page, K or V, n_kv_heads, PAGE, head_dim / 2]
+//   rows    (slot, position, done, output row)
+//   pages   page table, [slots, max_pages]
+//   y       f32 pairs [rows, stride], head after head
+//
+// A lane keeps up to 4 pairs of the head's values: head_dim is at most 8 * WORKGROUP. Needs no feature.
+
+// include: <kv>
+
+const PAGE: u32 = 32u;       // parameter
+const SPLIT: u32 = 64u;      // parameter: keys a step
+const WORKGROUP: u32 = 32u;  // parameter
+
+struct Heads {
+    head_dim: u32,
+    n_heads: u32,
+    n_kv_heads: u32,
+    max_pages: u32,
+    page_table: u32,
+    window: u32,
+    stride: u32,  // pairs a row of y
+    scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> kv: array<KvPair>;
+@group(0) @binding(2) var<storage, read> rows: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> pages: array<u32>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec2<f32>>;
+@group(0) @binding(5) var<uniform> heads: Heads;
+
+var<workgroup> scores: array<f32, SPLIT>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = workgroup.x;
+    let m = workgroup.y;
+    let row = rows[m];
+    let half = heads.head_dim / 2u;
+    let end = row.y + 1u;
+    let first = select(0u, end - heads.window, end > heads.window);
+    let kv_head = head / (heads.n_heads / heads.n_kv_heads);
+    let table = heads.page_table + row.x * heads.max_pages;
+    let q_first = (m * heads.n_heads + head) * half;
+
+    var maximum = -3.0e38;
+    var total = 0.0;
+    var sums: array<vec2<f32>, 4>;
+    for (var s = 0u; s < 4u; s++) {
+        sums[s] = vec2<f32>(0.0);
+    }
+    for (var begin = first; begin < end; begin += SPLIT) {
+        let stop = min(begin + SPLIT, end);
+        for (var j = begin + lane; j < stop; j += WORKGROUP) {
+            let k = ((pages[table + j / PAGE] * 2u * heads.n_kv_heads + kv_head) * PAGE + j % PAGE) * half;
+            var score = 0.0;
+            for (var i = 0u; i < half; i++) {
+                score += dot(q[q_first + i], kv_unpack(kv[k + i]));
+            }
+            scores[j - begin] = score * heads.scale;
+        }
+        workgroupBarrier();
+        var step_maximum = maximum;
+        for (var j = begin; j < stop; j++) {
+            step_maximum = max(step_maximum, scores[j - begin]);
+        }
+        let shrink = exp(max(maximum - step_maximum, -80.0));
+        total *= shrink;
+        for (var j = begin; j < stop; j++) {
+            total += exp(scores[j - begin] - step_maximum);
+        }
+        for (var s = 0u; s < 4u; s++) {
+            let i = lane + s * WORKGROUP;
+            if (i < half) {
+                var sum = sums[s] * shrink;
+                for (var j = begin; j < stop; j++) {
+                    let v = (((pages[table + j / PAGE] * 2u + 1u) * heads.n_kv_heads + kv_head) * PAGE + j % PAGE) * half;
+                    sum += exp(scores[j - begin] - step_maximum) * kv_unpack(kv[v + i]);
+                }
+                sums[s] = sum;
+            }
+        }
+        maximum = step_maximum;
+        workgroupBarrier();
+    }
+    for (var s = 0u; s < 4u; s++) {
+        let i = lane + s * WORKGROUP;
+        if (i < half) {
+            y[m * heads.stride + head * half + i] = sums[s] / total;
+        }
+    }
+}
