@@ -95,13 +95,14 @@ def test_a_string_that_is_not_utf8_is_reported_when_it_is_asked_for() -> None:
         found[1]
 
 
-def test_a_header_larger_than_the_first_read_is_read_in_growing_steps() -> None:
+def test_a_header_larger_than_the_first_read_is_read_in_a_few_steps() -> None:
     words = [f"word {i}" for i in range(300_000)]
     source = BytesSource(gguf_bytes({**ARCHITECTURE, "words": words}, {"t": tensor(np.ones((2, 2)), "F32")}))
     found = wait(read_header(source))
     assert plain(found.metadata["words"]) == words
     sizes = [size for _, size in source.reads]
-    assert sizes[:3] == [FIRST_READ, FIRST_READ, 2 * FIRST_READ]
+    assert sizes[0] == FIRST_READ
+    assert len(sizes) < 5
     assert [offset for offset, _ in source.reads] == [sum(sizes[:i]) for i in range(len(sizes))]
     assert sum(sizes) == len(source.data)
 

@@ -20,7 +20,7 @@ from shaderlm.formats import check_weights, read_checkpoint
 from shaderlm.formats.gguf import read_gguf
 from shaderlm.formats.gguf_arrays import MetadataArray
 from shaderlm.formats.gguf_cursor import HEADER_LIMIT, MoreBytesNeeded
-from shaderlm.formats.gguf_header import parse_header
+from shaderlm.formats.gguf_header import HeaderReader
 from shaderlm.graph import Graph
 from shaderlm.models import architecture
 from shaderlm.models.decoder import Fields
@@ -65,7 +65,7 @@ def small_llama() -> bytes:
 
 
 def header_size(data: bytes) -> int:
-    return parse_header(data, len(data), "model.gguf").data_start
+    return HeaderReader(len(data), "model.gguf").read(data).data_start
 
 
 def test_a_file_cut_at_any_byte_of_its_header_is_truncated() -> None:
@@ -82,9 +82,9 @@ def test_a_file_cut_at_any_byte_of_its_weights_lacks_a_tensor() -> None:
             read(data[:size])
 
 
-def bytes_needed(start: bytes, file_size: int) -> int | None:
+def bytes_needed(reader: HeaderReader, start: bytes) -> int | None:
     try:
-        parse_header(start, file_size, "model.gguf")
+        reader.read(start)
     except MoreBytesNeeded as more:
         return more.end
     return None
@@ -92,11 +92,22 @@ def bytes_needed(start: bytes, file_size: int) -> int | None:
 
 def test_a_header_given_in_part_asks_for_bytes_that_the_file_has() -> None:
     data = small_llama()
-    whole = parse_header(data, len(data), "model.gguf")
-    for size in range(whole.data_start):
-        needed = bytes_needed(data[:size], len(data))
-        assert needed is None or size < needed <= whole.data_start
-        assert needed or size >= whole.data_start - 31  # what is cut off is padding
+    end = header_size(data)
+    for size in range(end):
+        needed = bytes_needed(HeaderReader(len(data), "model.gguf"), data[:size])
+        assert needed is None or size < needed <= len(data)
+        assert needed or size >= end - 31  # what is cut off is padding
+
+
+def test_a_header_given_byte_by_byte_is_the_same() -> None:
+    data = small_llama()
+    whole, bit_by_bit = HeaderReader(len(data), "whole").read(data), HeaderReader(len(data), "model.gguf")
+    size = next(size for size in range(len(data)) if bytes_needed(bit_by_bit, data[:size]) is None)
+    found = bit_by_bit.read(data[:size])
+    assert (found.tensors, found.data_start) == (whole.tensors, whole.data_start)
+    assert {key: flat(value) for key, value in found.metadata.items()} == {
+        key: flat(value) for key, value in whole.metadata.items()
+    }
 
 
 def test_a_source_that_shrinks_while_it_is_read_is_noticed() -> None:

@@ -10,7 +10,7 @@ from ..tensors import BY_GGML, WEIGHT_TYPES, WeightType
 from .checkpoint import Checkpoint, TensorInfo
 from .gguf_cursor import MoreBytesNeeded
 from .gguf_fields import hyperparameters
-from .gguf_header import GgufHeader, TensorLine, parse_header
+from .gguf_header import GgufHeader, HeaderReader, TensorLine
 from .gguf_tokenizer import tokenizer_data
 
 FIRST_READ = 1 << 20  # bytes: the whole header of most models with a small vocabulary
@@ -72,11 +72,12 @@ async def read_gguf(source: ByteSource) -> Checkpoint:
 
 
 async def read_header(source: ByteSource) -> GgufHeader:
-    """The header, of which at first 1 MB is read, and as much again as long as that is not enough."""
+    """The header: 1 MB at first, then as much as seems to be missing, at least doubling."""
+    reader = HeaderReader(source.size, source.name)
     data = await source.read(0, min(FIRST_READ, source.size))
     while True:
         try:
-            return parse_header(data, source.size, source.name)
+            return reader.read(data)
         except MoreBytesNeeded as more:
             wanted = min(max(more.end, 2 * len(data)), source.size) - len(data)
             part = await source.read(len(data), wanted)

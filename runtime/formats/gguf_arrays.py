@@ -149,7 +149,8 @@ def _skip_strings(cursor: Cursor, what: str, count: int) -> Starts:
             break
         add(at - base)
         at += LENGTH.size + length_at(data, at)[0]
-    cursor.skip(at - base, f"string number {len(starts)} of {what}")
+    likely = base + (at - base) * count // max(len(starts), 1)  # if the strings not yet seen are as long
+    cursor.skip(at - base, f"string number {len(starts)} of {what}", likely)
     starts.append(at - base)
     return starts
 

@@ -44,7 +44,7 @@ NUMBERS = {
 
 
 class MoreBytesNeeded(Exception):
-    """The header goes on behind the bytes at hand, at least up to byte `end`, which lies inside the file."""
+    """The header goes on behind the bytes at hand, probably up to byte `end`, which lies inside the file."""
 
     def __init__(self, end: int) -> None:
         super().__init__(end)
@@ -64,12 +64,12 @@ class Cursor:
         self.file = file
         self.position = position
 
-    def skip(self, size: int, what: str) -> int:
-        """Move on by `size` bytes; returns where they start."""
+    def skip(self, size: int, what: str, likely: int = 0) -> int:
+        """Move on by `size` bytes; returns where they start. If more are needed, `likely` is where the item ends."""
         start = self.position
         end = start + size
         if end > len(self.data):
-            self._beyond(end, what)
+            self._beyond(end, likely, what)
         self.position = end
         return start
 
@@ -120,7 +120,7 @@ class Cursor:
     def invalid(self, what: str, position: int) -> InvalidFile:
         return InvalidFile(f"{what}, in {self.file} at byte {position:,}. The file is broken: download it again.")
 
-    def _beyond(self, end: int, what: str) -> None:
+    def _beyond(self, end: int, likely: int, what: str) -> None:
         if end > self.file_size:
             raise TruncatedFile(
                 f"{what} of {self.file} ends at byte {end:,}, but the file has {self.file_size:,}. "
@@ -131,4 +131,4 @@ class Cursor:
                 f"{what} of {self.file} ends at byte {end:,}, but a header of more than {HEADER_LIMIT:,} bytes is not "
                 "believed. The file is broken: download it again."
             )
-        raise MoreBytesNeeded(end)
+        raise MoreBytesNeeded(min(max(end, likely), self.file_size))

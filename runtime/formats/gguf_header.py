@@ -1,16 +1,20 @@
 """The header of a GGUF file: metadata and the table of tensors (format version 2 and 3, little-endian).
 
-A pure function of the file's first bytes. Layout: magic "GGUF", u32 version, u64 number of tensors, u64 number of keys;
+Read from the first bytes of the file. Layout: magic "GGUF", u32 version, u64 number of tensors, u64 number of keys;
 per key its name, the type and the value; per tensor its name, u32 number of dimensions, the u64 dimensions (innermost
 first), u32 weight type and u64 offset of its bytes from the first multiple of `general.alignment` behind the header.
 A string is a u64 length and UTF-8 bytes; an array is a u32 element type, a u64 count and the elements.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..errors import InvalidFile
 from .gguf_arrays import MetadataArray, read_array
-from .gguf_cursor import NAME_LIMIT, Cursor, ValueType
+from .gguf_cursor import NAME_LIMIT, Cursor, MoreBytesNeeded, ValueType
+
+T = TypeVar("T")
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -41,21 +45,49 @@ class GgufHeader:
     data_start: int  # bytes from the start of the file
 
 
-def parse_header(data: bytes, file_size: int, file: str) -> GgufHeader:
-    """The header of `file`, of which `data` are the first bytes.
+class HeaderReader:
+    """Reads the header of a file of `file_size` bytes as far as the bytes at hand go; goes on when there are more."""
 
-    Raises MoreBytesNeeded if they do not hold the whole header, TruncatedFile if the file does not, and InvalidFile.
-    """
-    cursor = Cursor(data, file_size, file)
+    def __init__(self, file_size: int, file: str) -> None:
+        self.cursor = Cursor(b"", file_size, file)
+        self.metadata: dict[str, object] = {}
+        self.tensors: list[TensorLine] = []
+        self.start: tuple[int, int, int] | None = None  # version, number of tensors, number of keys
+
+    def read(self, data: bytes) -> GgufHeader:
+        """`data` are the first bytes of the file.
+
+        Raises MoreBytesNeeded if they do not hold the whole header (call again with more), TruncatedFile if the file
+        does not, and InvalidFile.
+        """
+        cursor = self.cursor
+        cursor.data = data
+        if self.start is None:
+            self.start = self._whole(_read_start)
+        version, n_tensors, n_keys = self.start
+        while len(self.metadata) < n_keys:
+            key, value = self._whole(lambda cursor: _read_key(cursor, self.metadata))
+            self.metadata[key] = value
+        while len(self.tensors) < n_tensors:
+            self.tensors.append(self._whole(lambda cursor: _read_tensor(cursor, len(self.tensors))))
+        alignment = _alignment(self.metadata, cursor.file)
+        data_start = -(-cursor.position // alignment) * alignment
+        return GgufHeader(version, self.metadata, tuple(self.tensors), alignment, data_start)
+
+    def _whole(self, read_item: Callable[[Cursor], T]) -> T:
+        """The next item; where it lies at hand in part, the cursor stays in front of it."""
+        start = self.cursor.position
+        try:
+            return read_item(self.cursor)
+        except MoreBytesNeeded:
+            self.cursor.position = start
+            raise
+
+
+def _read_start(cursor: Cursor) -> tuple[int, int, int]:
     version = _version(cursor)
     n_tensors = cursor.count("the number of tensors", SMALLEST_TENSOR)
-    n_keys = cursor.count("the number of metadata keys", SMALLEST_KEY)
-    metadata: dict[str, object] = {}
-    for i in range(n_keys):
-        _read_key(cursor, i, metadata)
-    tensors = tuple(_read_tensor(cursor, i) for i in range(n_tensors))
-    alignment = _alignment(metadata, file)
-    return GgufHeader(version, metadata, tensors, alignment, -(-cursor.position // alignment) * alignment)
+    return version, n_tensors, cursor.count("the number of metadata keys", SMALLEST_KEY)
 
 
 def _version(cursor: Cursor) -> int:
@@ -77,14 +109,14 @@ def _version(cursor: Cursor) -> int:
     )
 
 
-def _read_key(cursor: Cursor, index: int, metadata: dict[str, object]) -> None:
+def _read_key(cursor: Cursor, known: Mapping[str, object]) -> tuple[str, object]:
     start = cursor.position
-    key = cursor.text(f"the name of metadata key {index}", NAME_LIMIT)
+    key = cursor.text(f"the name of metadata key {len(known)}", NAME_LIMIT)
     if not key:
-        raise cursor.invalid(f"metadata key {index} has no name", start)
-    if key in metadata:
+        raise cursor.invalid(f"metadata key {len(known)} has no name", start)
+    if key in known:
         raise cursor.invalid(f"the metadata key {key} stands there twice, the second time", start)
-    metadata[key] = _read_value(cursor, key)
+    return key, _read_value(cursor, key)
 
 
 def _read_value(cursor: Cursor, key: str) -> int | float | bool | str | MetadataArray[object]:
