@@ -27,7 +27,7 @@ from types import FrameType
 
 from tools import environment, system
 from tools.environment import PYTHON, module
-from tools.steps import ROOT, Stop, call, one_at_a_time, say
+from tools.steps import ROOT, Stop, call, call_in_front, one_at_a_time, say
 
 MODEL = "smollm2"
 QUESTION = "What is the capital of France?"
@@ -122,9 +122,9 @@ def failing_checks() -> list[str]:
 
 
 def check(*command: str) -> int:
-    """Run a tool of the environment at the project's root; what it says is the answer, so it goes to stdout."""
+    """Run a tool of the environment; what it says is the answer, so it goes to stdout."""
     say(" ".join(command))
-    return call(module(*command), output=None)
+    return call_in_front(module(*command))
 
 
 def become(*arguments: str) -> int:

