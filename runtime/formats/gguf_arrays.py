@@ -1,10 +1,10 @@
 """Arrays of a GGUF file's metadata: passed over while the header is read, decoded when their elements are asked for."""
 
 import struct
-import sys
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar, overload
 
 from ..errors import InvalidFile
@@ -38,6 +38,9 @@ class MetadataArray(Sequence[T]):
         chosen = range(self.length)[index]
         return self.element(chosen) if isinstance(chosen, int) else [self.element(i) for i in chosen]
 
+    def __iter__(self) -> Iterator[T]:
+        return map(self.element, range(self.length))
+
     def __repr__(self) -> str:
         return f"<{self.length:,} x {self.element_type.name}: {self.label}>"
 
@@ -46,32 +49,27 @@ class MetadataArray(Sequence[T]):
         """Decode element `index`, which is in range."""
 
 
-class IntegerArray(MetadataArray[int]):
+class NumberArray(MetadataArray[T]):
+    """Numbers of one type, decoded all at once when the first is asked for."""
+
+    @cached_property
+    def numbers(self) -> tuple[T, ...]:
+        form = "?" if self.element_type == ValueType.BOOL else NUMBERS[self.element_type]
+        return struct.unpack(f"<{self.length}{form}", self.data)
+
+    def element(self, index: int) -> T:
+        return self.numbers[index]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.numbers)
+
+
+class IntegerArray(NumberArray[int]):
     """Integers, or bools."""
 
-    def __init__(self, label: str, element_type: ValueType, count: int, data: bytes) -> None:
-        super().__init__(label, element_type, count, data)
-        self.numbers: Sequence[int] = _native(data, element_type)
 
-    def element(self, index: int) -> int:
-        return self.numbers[index]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.numbers)
-
-
-class FloatArray(MetadataArray[float]):
+class FloatArray(NumberArray[float]):
     """Numbers of single or double precision."""
-
-    def __init__(self, label: str, element_type: ValueType, count: int, data: bytes) -> None:
-        super().__init__(label, element_type, count, data)
-        self.numbers: Sequence[float] = _native(data, element_type)
-
-    def element(self, index: int) -> float:
-        return self.numbers[index]
-
-    def __iter__(self) -> Iterator[float]:
-        return iter(self.numbers)
 
 
 class StringArray(MetadataArray[str]):
@@ -165,14 +163,3 @@ def _skip_arrays(cursor: Cursor, what: str, count: int, depth: int) -> Starts:
         _skip_elements(cursor, what, element_type, inner_count, depth + 1)
         starts.append(cursor.position - base)
     return starts
-
-
-def _native(data: bytes, element_type: ValueType) -> Sequence[Any]:
-    """Little-endian numbers, without a copy where the machine is little-endian too."""
-    form = "?" if element_type == ValueType.BOOL else NUMBERS[element_type]
-    if sys.byteorder == "little" or len(data) == 0 or struct.calcsize(form) == 1:
-        numbers: Sequence[Any] = memoryview(data).cast(form)  # type: ignore[call-overload]
-        return numbers
-    swapped = array(form, data)
-    swapped.byteswap()
-    return swapped

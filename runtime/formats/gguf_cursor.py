@@ -27,7 +27,7 @@ class ValueType(IntEnum):
     FLOAT64 = 12
 
 
-# Format characters of `struct`, `array` and `memoryview.cast` alike.
+# Format characters of `struct`; a bool is read as the byte that it is.
 NUMBERS = {
     ValueType.UINT8: "B",
     ValueType.INT8: "b",
@@ -131,4 +131,4 @@ class Cursor:
                 f"{what} of {self.file} ends at byte {end:,}, but a header of more than {HEADER_LIMIT:,} bytes is not "
                 "believed. The file is broken: download it again."
             )
-        raise MoreBytesNeeded(min(max(end, likely), self.file_size))
+        raise MoreBytesNeeded(min(max(end, likely), self.file_size, HEADER_LIMIT))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import InvalidConfig
 from .checkpoint import TensorInfo
-from .gguf_arrays import FloatArray, IntegerArray, MetadataArray
+from .gguf_arrays import MetadataArray, NumberArray
 
 # Canonical name -> the keys behind "<architecture>.", the first one present counts.
 KEYS = {
@@ -93,7 +93,7 @@ def _same_in_all_layers(value: object, key: str, file: str) -> object:
     """Some files give a list with an entry for each layer where the layers are alike."""
     if not isinstance(value, MetadataArray):
         return value
-    different = list(dict.fromkeys(value)) if isinstance(value, IntegerArray | FloatArray) else list(value[:8])
+    different = list(dict.fromkeys(value)) if isinstance(value, NumberArray) else list(value[:8])
     if len(different) != 1:
         shown = ", ".join(map(str, different[:8]))
         raise InvalidConfig(f"{key} differs from layer to layer in {file} ({shown}), which is not supported.")
