@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 from gguf import GGUFValueType
 
+import reference
 from byte_sources import BytesSource, wait
-from gguf_writer import Tensor, Typed, encoded, gguf_bytes, tensor, tokenizer_metadata, write_gguf, write_llama
-from random_llama import random_llama
+from gguf_writer import (
+    Tensor,
+    Typed,
+    dequantized,
+    encoded,
+    gguf_bytes,
+    tensor,
+    tokenizer_metadata,
+    write_gguf,
+    write_llama,
+)
+from random_llama import prompt, random_llama
 from shaderlm.errors import InvalidConfig, InvalidFile, TokenizerError, UnknownWeightType
 from shaderlm.formats.checkpoint import Checkpoint, TokenizerData
 from shaderlm.formats.gguf import FIRST_READ, GGML_NAMES, read_gguf, read_header
@@ -173,6 +184,27 @@ def test_a_llama_reads_back_with_its_canonical_names(tmp_path: Path) -> None:
     assert found.hyperparameters == h
     assert {name: info.shape for name, info in found.tensors.items()} == {n: w.shape for n, w in weights.items()}
     assert (found.name, found.architecture, found.tokenizer) == ("m.gguf", "llama", None)
+
+
+HALF_SPLIT: list[tuple[str, dict[str, Any]]] = [
+    ("F32", {}),
+    ("F32", {"rope_dim": 4, "attention_bias": True}),
+    ("Q8_0", {"hidden_size": 32, "rope_frequency_factors": (1.0, 2.0, 3.0, 4.0)}),
+    ("F32", {"rope_interleaved": True}),
+]
+
+
+@pytest.mark.parametrize(("weight_type", "options"), HALF_SPLIT, ids=str)
+def test_a_file_computes_what_its_weights_did_before_they_were_written(
+    tmp_path: Path, weight_type: str, options: dict[str, Any]
+) -> None:
+    h, weights = random_llama(5, **{"head_dim": 8, "rope_interleaved": False, **options})
+    path = write_llama(tmp_path / "m.gguf", weights, h, weight_type)
+    found = wait(read_gguf(FileSource(path)))
+    stored = reference.dequantized(path)
+    written = reference.Reference.of(h, dequantized(weights, weight_type)).logits(prompt(h, 12))
+    read = reference.Reference.of(found.hyperparameters, stored).logits(prompt(h, 12))
+    assert np.abs(read - written).max() < 1e-5 * np.abs(written).max()
 
 
 def hyperparameters(metadata: dict[str, object], tensors: dict[str, Tensor] | None = None) -> dict[str, object]:
