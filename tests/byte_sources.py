@@ -1,10 +1,15 @@
-"""A `ByteSource` over bytes, which remembers what was read; and a way to await without a loop."""
+"""A `ByteSource` over bytes, which remembers what was read, and what a GGUF file in memory is read into."""
 
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from gguf_writer import Tensor, gguf_bytes
+from shaderlm.formats.checkpoint import Checkpoint
+from shaderlm.formats.gguf import read_gguf
+
+ARCHITECTURE = {"general.architecture": "llama"}
 T = TypeVar("T")
 
 
@@ -31,3 +36,7 @@ class BytesSource:
 
 def wait(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(coroutine)
+
+
+def checkpoint(metadata: dict[str, object], tensors: dict[str, Tensor] | None = None, **options: Any) -> Checkpoint:
+    return wait(read_gguf(BytesSource(gguf_bytes({**ARCHITECTURE, **metadata}, tensors or {}, **options))))
