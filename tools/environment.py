@@ -87,8 +87,8 @@ def make() -> None:
         raise Stop(f"{VENV} could not be made, for the reason above.{space_note()}")
 
 
-def site_packages(venv: Path = VENV) -> Path:
-    return next(venv.glob("lib/python*/site-packages"), venv / "Lib/site-packages")
+def site_packages() -> Path:
+    return next(VENV.glob("lib/python*/site-packages"), VENV / "Lib/site-packages")
 
 
 def install_packages(extras: list[str]) -> None:

