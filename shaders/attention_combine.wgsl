@@ -7,10 +7,10 @@
 // A workgroup makes one head of one row. Needs no feature.
 
 const SPLIT: u32 = 64u;      // parameter: positions a part
+const HEAD_DIM: u32 = 64u;   // parameter
 const WORKGROUP: u32 = 32u;  // parameter
 
 struct Heads {
-    head_dim: u32,
     n_heads: u32,
     max_splits: u32,
     window: u32,
@@ -26,7 +26,7 @@ struct Heads {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = workgroup.x;
     let m = workgroup.y;
-    let half = heads.head_dim / 2u;
+    let half = HEAD_DIM / 2u;
     let last = rows[m].y;
     let first = select(0u, last + 1u - heads.window, last + 1u > heads.window);
     let begin = first / SPLIT;

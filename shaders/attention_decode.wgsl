@@ -13,10 +13,10 @@
 
 const PAGE: u32 = 32u;       // parameter
 const SPLIT: u32 = 64u;      // parameter: positions a workgroup
+const HEAD_DIM: u32 = 64u;   // parameter
 const WORKGROUP: u32 = 32u;  // parameter
 
 struct Heads {
-    head_dim: u32,
     n_heads: u32,
     n_kv_heads: u32,
     max_pages: u32,
@@ -41,7 +41,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let split = workgroup.y;
     let m = workgroup.z;
     let row = rows[m];
-    let half = heads.head_dim / 2u;
+    let half = HEAD_DIM / 2u;
     let last = row.y;
     let first = select(0u, last + 1u - heads.window, last + 1u > heads.window);
     let begin = max(split * SPLIT, first);

@@ -13,10 +13,10 @@
 
 const PAGE: u32 = 32u;       // parameter
 const SPLIT: u32 = 64u;      // parameter: keys a step
+const HEAD_DIM: u32 = 64u;   // parameter
 const WORKGROUP: u32 = 32u;  // parameter
 
 struct Heads {
-    head_dim: u32,
     n_heads: u32,
     n_kv_heads: u32,
     max_pages: u32,
@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let head = workgroup.x;
     let m = workgroup.y;
     let row = rows[m];
-    let half = heads.head_dim / 2u;
+    let half = HEAD_DIM / 2u;
     let end = row.y + 1u;
     let first = select(0u, end - heads.window, end > heads.window);
     let kv_head = head / (heads.n_heads / heads.n_kv_heads);

@@ -145,10 +145,13 @@ class _Lowering:
         kv = {"kv": f"kv/{self.d.kv_dtype}.wgsl"}
         window = a.window if a.window is not None else 0xFFFFFFFF
         stride = _padded(a.n_heads * a.head_dim)
-        parameters: dict[str, Value] = {"SPLIT": self.d.choice.split, "WORKGROUP": self.d.choice.attention_workgroup}
+        parameters: dict[str, Value] = {
+            "HEAD_DIM": a.head_dim,
+            "SPLIT": self.d.choice.split,
+            "WORKGROUP": self.d.choice.attention_workgroup,
+        }
         cache = {"kv": f"kv:{a.layer}", "rows": "rows", "pages": "pages"}
         heads = {
-            "head_dim": a.head_dim,
             "n_heads": a.n_heads,
             "n_kv_heads": a.n_kv_heads,
             "max_pages": self.d.max_pages,
@@ -188,7 +191,6 @@ class _Lowering:
             {"parts": "attention_parts", "rows": "rows", "y": self.value("attended", stride)},
             {
                 "heads": {
-                    "head_dim": a.head_dim,
                     "n_heads": a.n_heads,
                     "max_splits": max_splits,
                     "window": window,
