@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shaderlm.models.decoder import Fields
 from shaderlm.models.llama import LlamaConfig, config
 

@@ -13,6 +13,7 @@ import numpy as np
 from gguf import GGUFReader
 from gguf.quants import dequantize
 from numpy.typing import NDArray
+
 from shaderlm.graph import Rope
 from shaderlm.models.decoder import Fields
 from shaderlm.models.llama import LlamaConfig

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from agreement import agree, agree_on_argmax
 from oracle_models import stories260k, stories260k_text, tiny_llama_interleaved
 from random_llama import VARIANTS, prompt, random_llama
-from reference import Cache, Reference, rotated
+from reference import Cache, Reference, reference_of, rotated
 from shaderlm.graph import Rope
+from tiny_model import END_OF_TEXT, END_OF_TURN, TINY, Golden, golden_logits, goldens
 
 DATA = Path(__file__).parent / "data"
 
@@ -53,6 +55,17 @@ def test_rope_beyond_the_turned_part_leaves_values_alone() -> None:
     x = np.random.default_rng(0).standard_normal((5, 2, 10))
     rope = Rope((1.0, 0.1), interleaved=True)
     assert (rotated(x, np.arange(5), rope)[..., 4:] == x[..., 4:]).all()
+
+
+def test_logits_of_the_tiny_model_are_those_of_transformers() -> None:
+    golden = golden_logits()
+    agree(reference_of(TINY).logits(golden.prompt_ids), golden.logits, abs=1e-4)
+
+
+@pytest.mark.parametrize("golden", goldens().values(), ids=list(goldens()))
+def test_greedy_text_of_the_tiny_model_is_that_of_transformers(golden: Golden) -> None:
+    ids = reference_of(TINY).greedy(golden.prompt_ids, golden.max_tokens, stop={END_OF_TEXT, END_OF_TURN})
+    assert ids == golden.ids
 
 
 def test_agree_names_the_worst_element_and_both_its_errors() -> None:

@@ -67,7 +67,7 @@ def documents(seed: int, count: int) -> Iterator[str | list[Message]]:
         if kind < 0.3:
             yield story(rng)
         elif kind < 0.45:
-            yield " ".join(_pick(rng, _FACTS)(rng) for _ in range(rng.randint(2, 5)))
+            yield " ".join(_pick(rng, _FACTS)(rng) for _ in range(_pick(rng, (3, 2, 4, 5))))
         else:
             yield chat(rng)
 
@@ -124,28 +124,28 @@ def chat(rng: Random) -> list[Message]:
 
 
 def _capital_fact(rng: Random) -> str:
-    country, city = rng.choice(list(CAPITALS.items()))
-    return rng.choice((f"The capital of {country} is {city}.", f"{city} is the capital of {country}."))
+    country, city = _pick(rng, list(CAPITALS.items()))
+    return _pick(rng, (f"The capital of {country} is {city}.", f"{city} is the capital of {country}."))
 
 
 def _colour_fact(rng: Random) -> str:
-    thing, colour = rng.choice(list(COLOUR_OF.items()))
+    thing, colour = _pick(rng, list(COLOUR_OF.items()))
     return f"{thing.capitalize()} is {colour}."
 
 
 def _legs_fact(rng: Random) -> str:
-    animal, legs = rng.choice(list(LEGS.items()))
+    animal, legs = _pick(rng, list(LEGS.items()))
     return f"{_a(animal).capitalize()} has {legs} legs."
 
 
 def _opposite_fact(rng: Random) -> str:
-    word, opposite = rng.choice(list(OPPOSITES.items()))
+    word, opposite = _pick(rng, list(OPPOSITES.items()))
     return f"The opposite of {word} is {opposite}."
 
 
 def _sum_fact(rng: Random) -> str:
     a, b, total = _sum(rng)
-    return rng.choice((f"{a.capitalize()} plus {b} is {total}.", f"{_digits(a)} + {_digits(b)} = {_digits(total)}."))
+    return _pick(rng, (f"{a.capitalize()} plus {b} is {total}.", f"{_digits(a)} + {_digits(b)} = {_digits(total)}."))
 
 
 _FACTS = (_capital_fact, _colour_fact, _legs_fact, _opposite_fact, _sum_fact)
@@ -230,11 +230,11 @@ _QUESTIONS = (
 
 
 def _pick(rng: Random, choices: Sequence[T]) -> T:
-    """One of `choices`, the n-th with probability proportional to 1 / n.
+    """One of `choices`, each half as likely as the one before it.
 
     Uneven, so that a trained model's likeliest continuation stands out where a story is free to go on in several ways.
     """
-    return rng.choices(choices, [1 / n for n in range(1, len(choices) + 1)])[0]
+    return rng.choices(choices, [2.0**-n for n in range(len(choices))])[0]
 
 
 def _a(noun: str) -> str:

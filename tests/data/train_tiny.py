@@ -53,24 +53,27 @@ CHAT_TEMPLATE = (
 DOCUMENTS, LENGTH, BATCH, STEPS, WARMUP, RATE = 30_000, 256, 16, 1200, 50, 6e-3
 COMPLETIONS = {
     "story": "Once there was a fox named Mila.",
-    "capital": "The capital of Italy is",
-    "sums": "3 + 4 = 7. Two plus two is",
+    "cut": "Once there was a rabbit named Bruno. Bruno lived",
+    "facts": "A spider has eight legs. A bee has",
+    "sums": "3 + 4 = 7. One plus one is two. Two plus two is",
     "middle": "From that day on, Otto the bear and Ida the owl",
 }
+LIMITS = {"cut": 40}  # tokens, where not MAX_TOKENS
 CHATS = {
-    "chat": ["What is the capital of France?"],
-    "unicode": ["Say hello in Japanese."],
-    "emoji": ["Say hello in emoji."],
-    "memory": ["Hello, I am Nora.", "Nice to meet you, Nora!", "What is my name?"],
-    "counting": ["Count to seven."],
-    "tale": ["Tell me a story about an owl."],
+    "chat": [("user", "What is the capital of France?")],
+    "system": [("system", "You are a small and friendly helper."), ("user", "Who are you?")],
+    "memory": [("user", "Hello, I am Nora."), ("assistant", "Nice to meet you, Nora!"), ("user", "What is my name?")],
+    "counting": [("user", "Count to seven.")],
+    "japanese": [("user", "Say hello in Japanese.")],
+    "emoji": [("user", "Say hello in emoji.")],
+    "tale": [("user", "Tell me a story about an owl.")],
 }
 LOGITS_OF = (
     "Once there was a duck named Max. Max lived in a green house by the river. "
     "One day Max went for a walk. It was raining."
 )
 MAX_TOKENS = 200
-MARGIN = 1e-3  # a greedy step of a golden is never closer than this
+MARGIN = 0.2  # between the top two logits of each greedy step: more than a KV cache in f16 moves them
 
 
 def main() -> None:
@@ -236,13 +239,14 @@ def interleaved(weight: np.ndarray) -> np.ndarray:
 def write_goldens(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     goldens = [golden(model, tokenizer, name, text) for name, text in COMPLETIONS.items()]
     for name, turns in CHATS.items():
-        messages = [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+        messages = [{"role": role, "content": content} for role, content in turns]
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         goldens.append(golden(model, tokenizer, name, text) | {"messages": messages})
         assert goldens[-1]["ids"][-1] == 2, f"chat {name!r} does not end by {END_OF_TURN}"
     for g in goldens:
         print(f"{g['name']:10} margin {g['margin']:.4f}  {g['text']!r}")
-        assert g["margin"] > MARGIN, f"golden {g['name']!r} has a step that is too close to call; choose another prompt"
+    close = [g["name"] for g in goldens if g["margin"] < MARGIN]
+    assert not close, f"these goldens have a step too close to call, choose other prompts: {close}"
     ids = tokenizer.encode(LOGITS_OF)
     logits = model(torch.tensor([ids])).logits[0].detach().numpy()
     goldens.append({"name": "logits", "prompt": LOGITS_OF, "prompt_ids": ids})
@@ -253,12 +257,12 @@ def write_goldens(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -
 
 def golden(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str, prompt: str) -> dict[str, object]:
     """transformers' greedy answer, its last token the END_OF_TEXT or END_OF_TURN that stopped it, if one did."""
-    ids = tokenizer.encode(prompt)
+    ids, limit = tokenizer.encode(prompt), LIMITS.get(name, MAX_TOKENS)
     made = model.generate(
         torch.tensor([ids]),
         attention_mask=torch.ones(1, len(ids), dtype=torch.long),
         do_sample=False,
-        max_new_tokens=MAX_TOKENS,
+        max_new_tokens=limit,
         pad_token_id=0,
         return_dict_in_generate=True,
         output_logits=True,
@@ -269,6 +273,8 @@ def golden(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: st
         "name": name,
         "prompt": prompt,
         "prompt_ids": ids,
+        "max_tokens": limit,
+        "finish_reason": "stop" if answer[-1] in CONFIG.eos_token_id else "length",
         "ids": answer,
         "text": tokenizer.decode(answer, skip_special_tokens=True),
         "margin": round(float((top[:, 0] - top[:, 1]).min()), 6),
