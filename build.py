@@ -12,8 +12,6 @@ Everything goes into .venv, build/ and the user's cache folder. A set-up that wa
 the next start; a complete one costs nothing. Answers go to stdout, all else to stderr.
 """
 
-from __future__ import annotations
-
 import sys
 
 if sys.version_info < (3, 11):
