@@ -138,7 +138,5 @@ class Gpu(Protocol):
 class TextCodec(Protocol):
     """A tokenizer library's object, made from a `tokenizer.json`."""
 
-    def encode(self, text: str, *, parse_special: bool) -> list[int]: ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`, special tokens left out."""
+    def encode(self, text: str, *, parse_special: bool) -> list[int]:
+        """Ids of `text`; the text of control tokens is read as those tokens only with `parse_special`."""

@@ -1,9 +1,10 @@
 """The engine: a model's weights, its KV cache and its plans on one device. Text is not its business, tokens are."""
 
-from collections.abc import Mapping, Sequence as Tokens
+from collections.abc import Mapping
+from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 
-from ..errors import InvalidOption, ModelTooLarge
+from ..errors import InvalidConfig, InvalidOption, ModelTooLarge, PromptTooLong
 from ..formats.checkpoint import Checkpoint
 from ..formats.matching import check_weights
 from ..graph import Graph
@@ -45,6 +46,11 @@ def blueprint(checkpoint: Checkpoint) -> Blueprint:
     """
     model = architecture(checkpoint.architecture, checkpoint.name)
     config = model.config(Fields(checkpoint.hyperparameters, checkpoint.name), checkpoint.tensors)
+    tokenizer = checkpoint.tokenizer
+    if tokenizer is not None and len(tokenizer.tokens) > config.vocab_size:
+        raise InvalidConfig(
+            f"{checkpoint.name} has {len(tokenizer.tokens):,} tokens, but {config.vocab_size:,} rows of embedding."
+        )
     graph = Graph()
     root = model.build(graph, config)
     check_weights(checkpoint, graph.weights)
@@ -134,10 +140,25 @@ class Engine:
         self._write_page_tables(sequence)
         return length
 
-    def truncate(self, sequence: Sequence, length: int) -> None:
-        """Forget what lies behind `length` positions."""
-        sequence.length = min(sequence.length, length)
-        del sequence.tokens[length:]
+    def forget(self, sequence: Sequence) -> None:
+        """Give a sequence's pages back: its tokens will be computed anew."""
+        for group, pages in enumerate(sequence.pages):
+            for page in pages:
+                if page is not None:
+                    self.cache.pools[group].give_back(page)
+        sequence.pages = [[] for _ in self.deployment.windows]
+        sequence.length = 0
+
+    def set_tokens(self, sequence: Sequence, tokens: Tokens[int]) -> None:
+        """Give the sequence its tokens; those behind `length` are still to be computed. Raises PromptTooLong."""
+        if len(tokens) > self.deployment.context:
+            raise PromptTooLong(
+                f"The prompt has {len(tokens):,} tokens, but the context holds {self.deployment.context:,}. "
+                "Shorten it, or load the model with a larger context."
+            )
+        sequence.tokens = list(tokens)
+        words = b"".join(token.to_bytes(4, "little") for token in tokens)
+        self.gpu.write_buffer(self.shared["tokens"][0], 4 * sequence.slot * self.deployment.context, words)
 
     def reserve(self, sequence: Sequence, length: int) -> None:
         """Pages for `length` positions. Raises OutOfMemory."""
@@ -160,6 +181,10 @@ class Engine:
         if state.penalises:
             self.counter.count(sequence.slot, len(sequence.tokens), state.repeat_last_n)
 
+    def set_neutral_sampling(self, sequence: Sequence) -> None:
+        """Leave the logits as the model makes them."""
+        self.set_sampling(sequence, SamplingState())
+
     # Plans
 
     async def plan(self, mode: Mode, rows: int) -> LoadedPlan:
@@ -173,12 +198,6 @@ class Engine:
     async def decode_plan(self, n: int) -> LoadedPlan:
         """The smallest decode plan for `n` rows."""
         return await self.plan("decode", next(rows for rows in DECODE_ROWS if rows >= n))
-
-    def write_tokens(self, sequence: Sequence, start: int) -> None:
-        """Put the sequence's tokens from position `start` on into the GPU's token buffer."""
-        words = b"".join(token.to_bytes(4, "little") for token in sequence.tokens[start:])
-        if words:
-            self.gpu.write_buffer(self.shared["tokens"][0], 4 * (sequence.slot * self.deployment.context + start), words)
 
     def close(self) -> None:
         """Free every GPU object of this model."""
@@ -205,11 +224,17 @@ class Engine:
             loader.close()
         for name, size in self._shared_sizes().items():
             self.shared[name] = self.gpu.create_buffer(name, size), size
-        mask = b"\xff" * (4 * self.vocabulary.mask_words)
+        mask = self._mask()
         for slot in range(self.deployment.slots):
             self.gpu.write_buffer(self.shared["vocabulary"][0], 4 * self.vocabulary.slot_words * slot, mask)
         await self.counter.open(self.shared["tokens"], self.shared["vocabulary"])
         self.cache.reserve(1)
+
+    def _mask(self) -> bytes:
+        """A bit per token that may be drawn: all but those that pad the output head beyond the tokenizer's."""
+        tokenizer = self.model.checkpoint.tokenizer
+        tokens = len(tokenizer.tokens) if tokenizer is not None else self.vocabulary.size
+        return ((1 << tokens) - 1).to_bytes(4 * self.vocabulary.mask_words, "little")
 
     def _shared_sizes(self) -> dict[str, int]:
         d = self.deployment

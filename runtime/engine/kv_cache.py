@@ -58,7 +58,7 @@ class PagePool:
 
 
 class KvCache:
-    """Buffers of all layers and the pools of their groups. `moved` is told of a layer whose buffer is another one now."""
+    """Buffers of all layers and the pools of their groups. `moved` is told of a layer that has another buffer now."""
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 import struct
 import time
-from collections.abc import Callable, Sequence as Tokens
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 
 from ..host import Readback
 from ..planner.plan import BufferRange
@@ -18,131 +19,106 @@ class PrefillCancelled(Exception):
     """The caller's progress callback asked to stop. What was computed stays in the cache."""
 
 
-async def prefill(
-    engine: Engine, sequence: Sequence, tokens: Tokens[int], *, progress: PrefillProgress | None = None
-) -> None:
-    """Compute keys and values of `tokens` behind what the sequence has; no logits. Raises PrefillCancelled."""
+async def prefill(engine: Engine, sequence: Sequence, *, progress: PrefillProgress | None = None) -> None:
+    """Compute keys and values of the sequence's tokens from `length` on; no logits. Raises PrefillCancelled."""
     plan = await engine.plan("prefill", engine.deployment.choice.prefill_rows)
-    await _chunks(engine, sequence, tokens, plan, _before_head(plan), progress, None)
+    while sequence.length < len(sequence.tokens):
+        await _chunk(engine, sequence, plan, progress)
 
 
 async def prefill_and_sample(
+    engine: Engine, sequence: Sequence, *, n_top: int = 0, progress: PrefillProgress | None = None
+) -> StepResult:
+    """As `prefill`, then draw the token that follows, which joins the sequence's tokens.
+
+    `Engine.set_sampling` has been called with the tokens in place. Raises PrefillCancelled.
+    """
+    plan = await engine.plan("prefill", engine.deployment.choice.prefill_rows)
+    rows = 0
+    while sequence.length < len(sequence.tokens):
+        rows = await _chunk(engine, sequence, plan, progress)
+    read = BufferRange("results", 0, results_bytes(1, n_top))
+    stop = plan.plan.sample_end(n_top)
+    readback = plan.submit(rows, sequence.length, start=plan.plan.head, stop=stop, read=read)
+    assert readback is not None
+    result = read_results(await engine.gpu.finish_read(readback), 1, 1, n_top)[0]
+    sequence.tokens.append(result.token)
+    return result
+
+
+async def prefill_logits(engine: Engine, sequence: Sequence) -> AsyncIterator[bytes]:
+    """Logits of the sequence's tokens from `length` on: for some rows at a time f32 [rows, vocab], little-endian."""
+    plan = await engine.plan("logits", engine.deployment.choice.logits_rows)
+    while sequence.length < len(sequence.tokens):
+        rows = await _chunk(engine, sequence, plan, None, every_row=True)
+        place = plan.bound(plan.plan.logits)
+        yield await engine.gpu.read_buffer(place.buffer, place.offset, 4 * plan.plan.vocab_size * rows)
+
+
+async def _chunk(
     engine: Engine,
     sequence: Sequence,
-    tokens: Tokens[int],
+    plan: LoadedPlan,
+    progress: PrefillProgress | None,
     *,
-    n_top: int = 0,
-    progress: PrefillProgress | None = None,
-) -> StepResult:
-    """As `prefill`, then draw the token that follows. `Engine.set_sampling` has been called with `tokens` in place."""
-    plan = await engine.plan("prefill", engine.deployment.choice.prefill_rows)
-    readback = await _chunks(engine, sequence, tokens, plan, _before_head(plan), progress, n_top)
-    assert readback is not None
-    return read_results(await engine.gpu.finish_read(readback), 1, 1, n_top)[0]
+    every_row: bool = False,
+) -> int:
+    """Compute the next chunk up to the logits, or with them for `every_row`. Returns its rows."""
+    first, total = sequence.length, len(sequence.tokens)
+    rows = min(plan.plan.rows, total - first)
+    engine.reserve(sequence, first + rows)
+    plan.write("rows", 0, _rows(sequence, rows, plan.plan.rows, every_row))
 
+    def told(done: float) -> None:
+        if progress is not None and not progress(first + int(done * rows), total):
+            raise PrefillCancelled
 
-async def prefill_logits(engine: Engine, sequence: Sequence, tokens: Tokens[int]) -> list[bytes]:
-    """Logits of every row: f32, vocab_size of them a row, little-endian."""
-    plan = await engine.plan("logits", engine.deployment.choice.logits_rows)
-    rows: list[bytes] = []
-    row_bytes = 4 * plan.plan.vocab_size
-
-    async def keep(n: int) -> None:
-        place = plan.bound(plan.plan.logits)
-        data = await engine.gpu.read_buffer(place.buffer, place.offset, row_bytes * n)
-        rows.extend(data[i * row_bytes : (i + 1) * row_bytes] for i in range(n))
-
-    start = 0
-    while start < len(tokens):
-        chunk = tokens[start : start + plan.plan.rows]
-        _place(engine, sequence, chunk, plan, every_row=True)
-        await _submit_in_parts(engine, plan, len(chunk), sequence.length + len(chunk), len(plan.plan.dispatches), None)
-        _advance(engine, sequence, len(chunk))
-        await keep(len(chunk))
-        start += len(chunk)
+    stop = len(plan.plan.dispatches) if every_row else plan.plan.head
+    await _submit_in_parts(engine, plan, rows, first + rows, stop, told)
+    sequence.length += rows
+    engine.rows_computed += rows
     return rows
 
 
-async def _chunks(
-    engine: Engine,
-    sequence: Sequence,
-    tokens: Tokens[int],
-    plan: LoadedPlan,
-    before_head: int,
-    progress: PrefillProgress | None,
-    n_top: int | None,
-) -> Readback | None:
-    """All chunks; behind the last one the head and the draw, if `n_top` is given."""
-    readback = None
-    start = 0
-    while start < len(tokens):
-        chunk = tokens[start : start + plan.plan.rows]
-        last = start + len(chunk) == len(tokens)
-        _place(engine, sequence, chunk, plan, every_row=False)
-        keys = sequence.length + len(chunk)
-
-        def told(done: float, first: int = start, n: int = len(chunk)) -> None:
-            if progress is not None and not progress(first + int(done * n), len(tokens)):
-                raise PrefillCancelled
-
-        await _submit_in_parts(engine, plan, len(chunk), keys, before_head, told)
-        if last and n_top is not None:
-            stop = plan.plan.sample_end(n_top)
-            read = BufferRange("results", 0, results_bytes(1, n_top))
-            readback = plan.submit(len(chunk), keys, start=before_head, stop=stop, read=read)
-        _advance(engine, sequence, len(chunk))
-        start += len(chunk)
-    return readback
-
-
-def _place(engine: Engine, sequence: Sequence, chunk: Tokens[int], plan: LoadedPlan, *, every_row: bool) -> None:
-    """Tokens, pages and rows of a chunk. Rows behind its end are marked done, so that they leave no trace."""
-    position = sequence.length
-    del sequence.tokens[position:]
-    sequence.tokens.extend(chunk)
-    engine.reserve(sequence, position + len(chunk))
-    engine.write_tokens(sequence, position)
-    rows = bytearray()
-    for i in range(plan.plan.rows):
-        output = i if every_row else len(chunk) - 1
-        if i < len(chunk):
-            rows += struct.pack("<4I", sequence.slot, position + i, 0, output)
-        else:
-            rows += struct.pack("<4I", sequence.slot, 0, 1, min(output, len(chunk) - 1))
-    plan.write("rows", 0, bytes(rows))
-
-
-def _advance(engine: Engine, sequence: Sequence, rows: int) -> None:
-    sequence.length += rows
-    engine.rows_computed += rows
+def _rows(sequence: Sequence, rows: int, capacity: int, every_row: bool) -> bytes:
+    """(slot, position, done, output row) of a chunk. Rows behind its end are done: they leave no trace in the cache."""
+    data = bytearray()
+    for i in range(capacity):
+        output = min(i, rows - 1) if every_row else rows - 1
+        position = sequence.length + i if i < rows else 0
+        data += struct.pack("<4I", sequence.slot, position, int(i >= rows), output)
+    return bytes(data)
 
 
 async def _submit_in_parts(
-    engine: Engine, plan: LoadedPlan, rows: int, keys: int, stop: int, told: Callable[[float], None] | None
+    engine: Engine, plan: LoadedPlan, rows: int, keys: int, stop: int, told: Callable[[float], None]
 ) -> None:
-    """Submit dispatches [0, stop), cut between layers. At most two submits are under way."""
+    """Submit dispatches [0, stop), cut between layers. At most two submits are under way.
+
+    Whatever `told` raises, no submit is left unread.
+    """
     ends = [end for end in plan.plan.layer_ends if end < stop] + [stop]
-    under_way: list[tuple[Readback, int]] = []
     fence = BufferRange("rows", 0, 16)
-    start, done = 0, 0
+    under_way: deque[tuple[Readback, int]] = deque()
+    start, submitted, finished = 0, 0, 0
     last_time = time.perf_counter()
-    while done < len(ends) or under_way:
-        if done < len(ends) and len(under_way) < 2:
-            layers = min(engine.pace.layers(rows), len(ends) - done)
-            done += layers
-            readback = plan.submit(rows, keys, start=start, stop=ends[done - 1], read=fence)
-            assert readback is not None
-            under_way.append((readback, layers))
-            start = ends[done - 1]
-            continue
-        readback, layers = under_way.pop(0)
-        await engine.gpu.finish_read(readback)
-        now = time.perf_counter()
-        engine.pace.learn(now - last_time, rows, layers)
-        last_time = now
-        if told is not None:
-            told((done - sum(n for _, n in under_way)) / len(ends))
-
-
-def _before_head(plan: LoadedPlan) -> int:
-    return next(i for i, dispatch in enumerate(plan.plan.dispatches) if dispatch.label == "logits")
+    try:
+        while finished < len(ends):
+            if submitted < len(ends) and len(under_way) < 2:
+                layers = min(engine.pace.layers(rows), len(ends) - submitted)
+                submitted += layers
+                readback = plan.submit(rows, keys, start=start, stop=ends[submitted - 1], read=fence)
+                assert readback is not None
+                under_way.append((readback, layers))
+                start = ends[submitted - 1]
+                continue
+            readback, layers = under_way.popleft()
+            await engine.gpu.finish_read(readback)
+            finished += layers
+            now = time.perf_counter()
+            engine.pace.learn(now - last_time, rows, layers)
+            last_time = now
+            told(finished / len(ends))
+    finally:
+        for readback, _ in under_way:
+            await engine.gpu.finish_read(readback)

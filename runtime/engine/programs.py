@@ -30,10 +30,10 @@ class LoadedPlan:
 
     def counts(self, rows: int, keys: int) -> list[int]:
         """Workgroups of every dispatch: one table per bucket of rows and keys, made at its first use."""
-        rows_bucket, keys_bucket = -(-rows // 8) * 8 if rows > 8 else self.plan.rows, _bucket(keys)
-        table = self.tables.get((rows_bucket, keys_bucket))
+        bucket = min(-(-rows // 8) * 8, self.plan.rows), _bucket(keys)
+        table = self.tables.get(bucket)
         if table is None:
-            table = self.tables[rows_bucket, keys_bucket] = self.plan.counts(rows_bucket, keys_bucket)
+            table = self.tables[bucket] = self.plan.counts(*bucket)
         return table
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ class Sequence:
 
 @dataclass(frozen=True)
 class SamplingState:
-    """What a sequence's next tokens are drawn by, in the numbers of `Sequence` in sequence.wgsl. As it stands: greedy."""
+    """What a sequence's next tokens are drawn by: `Sequence` of sequence.wgsl. As it stands: greedy."""
 
     seed: int = 0
     top_k: int = 0  # 0: off

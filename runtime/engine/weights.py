@@ -1,7 +1,7 @@
 """Weights on the GPU: streamed from the source through a small ring, moved into planes, never changed.
 
-The ring holds at most 8 MB, however large the model: a chunk of whole blocks is written to a staging buffer, kernels move its
-planes to their places, and before a staging buffer is used again its work is waited for.
+The ring holds at most 8 MB, however large the model: a chunk of whole blocks is written to a staging buffer, kernels
+move its planes to their places, and before a staging buffer is used again its work is waited for.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator

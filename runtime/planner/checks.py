@@ -17,7 +17,9 @@ def check_plan(plan: Plan, sizes: Mapping[str, int], limits: Mapping[str, int], 
         _check_bindings(dispatch, sizes, limits)
         _check_aliases(dispatch)
         if max(counts[3 * i : 3 * i + 3]) > MAX_GROUPS:
-            raise _broken(dispatch, f"{max(counts[3 * i : 3 * i + 3])} workgroups in one dimension; {MAX_GROUPS} allowed")
+            raise _broken(
+                dispatch, f"{max(counts[3 * i : 3 * i + 3])} workgroups in one dimension; {MAX_GROUPS} allowed"
+            )
         limit = limits.get("max-compute-workgroup-storage-size", 16384)
         if dispatch.kernel.workgroup_bytes > limit:
             raise _broken(dispatch, f"{dispatch.kernel.workgroup_bytes} bytes of workgroup memory; {limit} allowed")

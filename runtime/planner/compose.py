@@ -1,8 +1,8 @@
 """Putting a kernel together from WGSL files, and reading off the text what must be bound to it.
 
 `// include: rope.wgsl` takes in a file; `// include: <quant>` takes in the file that the planner chose for that place.
-`const NAME: u32 = 1u;  // parameter` may be given another value. Bindings and the layout of uniforms are read from the WGSL,
-so that nothing about a kernel is written down twice.
+`const NAME: u32 = 1u;  // parameter` may be given another value. Bindings and the layout of uniforms are read from the
+WGSL, so that nothing about a kernel is written down twice.
 """
 
 import math

@@ -1,8 +1,7 @@
 """From a graph to the few fused operations of a step: what can share a kernel is found by its shape in the graph.
 
-A norm is split (design of every op below): whoever writes the residual stream also writes gain * residual and partial sums
-of squares, and the linear behind the norm scales its result. So every writer of the stream is told the gain of the norm
-that reads it next.
+A norm is split: whoever writes the residual stream also writes gain * residual and partial sums of squares, and the
+linear behind the norm scales its result. So every writer of the stream is told the gain of the norm that reads it next.
 """
 
 from dataclasses import dataclass

@@ -21,8 +21,6 @@ MAX_TOP = 20  # alternatives that a step can report with their log probabilities
 Groups = tuple[Extent, Extent, Extent]
 
 
-
-
 def lower(ops: Sequence[FusedOp], types: Types, deployment: Deployment, mode: Mode, rows: int) -> Plan:
     """A plan for `rows` rows: "decode" samples from each, "prefill" from one, "logits" keeps the logits of all."""
     return _Lowering(types, deployment, mode, rows).plan(ops)
@@ -57,7 +55,16 @@ class _Lowering:
             "rows": 16 * self.rows,
             "results": (16 + 8 * MAX_TOP) * self.outputs,
         }
-        return Plan(self.rows, self.outputs, dispatches, sizes, bytes(self.uniforms), places["logits"], self.vocab_size)
+        return Plan(
+            self.rows,
+            self.outputs,
+            dispatches,
+            sizes,
+            bytes(self.uniforms),
+            places["logits"],
+            places["residual"],
+            self.vocab_size,
+        )
 
     # Operations
 
@@ -346,9 +353,7 @@ class _Lowering:
         if norm is not None:
             all_bound["parts"] = "sums"
             all_uniforms["norm"] = norm
-        self.dispatch(
-            label, file, includes, given | dict(parameters or {}), all_bound, all_uniforms, extents, layer
-        )
+        self.dispatch(label, file, includes, given | dict(parameters or {}), all_bound, all_uniforms, extents, layer)
         return groups
 
     def norm(self, width: int, eps: float) -> dict[str, object]:

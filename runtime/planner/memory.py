@@ -78,7 +78,9 @@ def fitting_context(
         if problem is None:
             return context
         if not shrink or context // 2 < LEAST_CONTEXT:
-            raise ModelTooLarge(f"{model} does not fit {gpu.adapter.name}: {problem} {_advice(memory_at, context, available, limit)}")
+            raise ModelTooLarge(
+                f"{model} does not fit {gpu.adapter.name}: {problem} {_advice(memory_at, context, available, limit)}"
+            )
         context = context // 2 // PAGE * PAGE
 
 

@@ -1,4 +1,4 @@
-"""A plan: the dispatches of one step, frozen. Buffers are named here; the engine knows which GPU buffer a name means."""
+"""A plan: the dispatches of one step, frozen. Buffers have names here; the engine knows which GPU buffers they mean."""
 
 import math
 from collections.abc import Mapping
@@ -107,11 +107,17 @@ class Plan:
     sizes: Mapping[str, int]
     uniforms: bytes
     logits: BufferRange
+    residual: BufferRange
     vocab_size: int
 
     def counts(self, rows: int, keys: int) -> list[int]:
         """x, y, z of every dispatch, for `rows` rows of which none sees more than `keys` positions."""
         return [extent.count(rows, keys) for dispatch in self.dispatches for extent in dispatch.groups]
+
+    @property
+    def head(self) -> int:
+        """Index of the dispatch that makes the logits."""
+        return next(i for i, dispatch in enumerate(self.dispatches) if dispatch.label == "logits")
 
     def sample_end(self, n_top: int) -> int:
         """Index behind the last dispatch of a step that reports the `n_top` likeliest tokens, or none."""

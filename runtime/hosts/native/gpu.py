@@ -81,7 +81,9 @@ class NativeGpu:
         size = -(-max(size, 16) // 16) * 16
         limit = int(self._device.limits["max-buffer-size"])
         if size > limit:
-            raise OutOfMemory(f"Buffer {label} needs {size:,} bytes; {self.adapter.name} allows {limit:,} in one buffer.")
+            raise OutOfMemory(
+                f"Buffer {label} needs {size:,} bytes; {self.adapter.name} allows {limit:,} in one buffer."
+            )
         try:
             buffer = self._device.create_buffer(label=label, size=size, usage=_USAGE[usage])
         except (wgpu.GPUError, RuntimeError) as error:

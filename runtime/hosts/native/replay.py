@@ -58,7 +58,9 @@ class PublicReplay:
         self._staging_count = 0
 
     def freeze(self, pipelines: list[Any], bind_groups: list[Any]) -> Program:
-        return Program(pipelines, bind_groups, [self._handles(*pair) for pair in zip(pipelines, bind_groups, strict=True)])
+        return Program(
+            pipelines, bind_groups, [self._handles(*pair) for pair in zip(pipelines, bind_groups, strict=True)]
+        )
 
     def rebind(self, program: Program, index: int, bind_group: Any) -> None:
         program.bind_groups[index] = bind_group

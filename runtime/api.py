@@ -1,0 +1,315 @@
+"""The public face: `load` and `load_async`, and the models that they give."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+from .chat import Message
+from .core import Core, LoadProgress, Prompt, load_core, make_tokenizer
+from .formats import read_checkpoint
+from .generation import Chunk, Completion, Request
+from .host import Adapter
+from .hosts.native import host as native
+from .hosts.native.thread import EngineThread, Stream, run_now
+from .options import Options
+from .planner.choice import KvDtype
+from .planner.memory import MemoryEstimate
+from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+Source = str | os.PathLike[str]
+Progress = Callable[[int, int], None]
+
+
+class _Loaded:
+    """What both faces share: a core on an engine thread."""
+
+    def __init__(self, thread: EngineThread, core: Core) -> None:
+        self._thread = thread
+        self._core = core
+        self._streams: set[Stream[Chunk | Completion]] = set()
+
+    @property
+    def name(self) -> str:
+        """The model's file."""
+        return self._core.name
+
+    @property
+    def context(self) -> int:
+        """Tokens that a prompt and its answer may have together."""
+        return self._core.engine.deployment.context
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Raises TokenizerError where the file has none."""
+        return self._core.text_tokenizer()
+
+    @property
+    def adapter(self) -> Adapter:
+        """The adapter that the model runs on."""
+        return self._core.gpu.adapter
+
+    @property
+    def memory(self) -> MemoryEstimate:
+        """What the model takes with its whole context in use."""
+        return self._core.engine.memory
+
+    def cancel(self) -> None:
+        """End the answers that are being generated; they finish with the reason "cancelled"."""
+        for stream in list(self._streams):
+            stream.cancel()
+
+    def _stream(self, request: Request, progress: Progress | None) -> Stream[Chunk | Completion]:
+        def produce(stream: Stream[Chunk | Completion]) -> AsyncIterator[Chunk | Completion]:
+            return self._core.answer(request, lambda: stream.cancelled, progress)
+
+        stream = Stream(produce)
+        self._streams.add(stream)
+        return stream
+
+
+class Model(_Loaded):
+    """A model on a device. May be shared by threads: calls queue. Also a context manager that closes it."""
+
+    def complete(self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]) -> Completion:
+        """Go on from a prompt: a text or token ids. `progress` is told of prompt tokens done, and of how many.
+
+        Raises InvalidOption, PromptTooLong, ContextFull, ModelClosed, OutOfMemory, DeviceLost.
+        """
+        return _last(self._answer(self._core.prompt_request(prompt, options), progress))
+
+    def stream(
+        self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]
+    ) -> Iterator[Chunk]:
+        """As `complete`, piece by piece. Closing the iterator cancels the answer."""
+        return _chunks(self._answer(self._core.prompt_request(prompt, options), progress))
+
+    def chat(
+        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[Options]
+    ) -> Completion:
+        """The next message of a chat: `messages` are mappings with "role" and "content".
+
+        Raises TemplateError where there is no chat template or it refuses the messages, and what `complete` raises.
+        """
+        return _last(self._answer(self._core.chat_request(messages, options), progress))
+
+    def stream_chat(
+        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[Options]
+    ) -> Iterator[Chunk]:
+        """As `chat`, piece by piece. Closing the iterator cancels the answer."""
+        return _chunks(self._answer(self._core.chat_request(messages, options), progress))
+
+    def logits(self, prompt: Prompt) -> "np.ndarray":
+        """Logits after every token of a prompt, float32 [tokens, vocab]."""
+
+        async def parts() -> list[bytes]:
+            return [rows async for rows in self._core.logits(prompt)]
+
+        return native.logits_array(self._thread.call(parts), self._core.engine.vocabulary.size)
+
+    def close(self) -> None:
+        """Wait for what is queued, then free everything. Idempotent."""
+        self._thread.close(self._core.close)
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _answer(self, request: Request, progress: Progress | None) -> Iterator[Chunk | Completion]:
+        stream = self._stream(request, progress)
+        try:
+            yield from self._thread.iterate(stream)
+        finally:
+            self._streams.discard(stream)
+
+
+class AsyncModel(_Loaded):
+    """As `Model`, for an event loop, which it never blocks. Methods of the same names are coroutines here."""
+
+    async def complete(
+        self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]
+    ) -> Completion:
+        """As `Model.complete`."""
+        return await _alast(self._answer(self._core.prompt_request(prompt, options), progress))
+
+    def stream(
+        self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]
+    ) -> AsyncIterator[Chunk]:
+        """As `Model.stream`."""
+        return _achunks(self._answer(self._core.prompt_request(prompt, options), progress))
+
+    async def chat(
+        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[Options]
+    ) -> Completion:
+        """As `Model.chat`."""
+        return await _alast(self._answer(self._core.chat_request(messages, options), progress))
+
+    def stream_chat(
+        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[Options]
+    ) -> AsyncIterator[Chunk]:
+        """As `Model.stream_chat`."""
+        return _achunks(self._answer(self._core.chat_request(messages, options), progress))
+
+    async def logits(self, prompt: Prompt) -> "np.ndarray":
+        """As `Model.logits`."""
+        import asyncio
+
+        async def parts() -> list[bytes]:
+            return [rows async for rows in self._core.logits(prompt)]
+
+        rows = await asyncio.wrap_future(self._thread.submit(parts))
+        return native.logits_array(rows, self._core.engine.vocabulary.size)
+
+    async def close(self) -> None:
+        """As `Model.close`."""
+        import asyncio
+
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.close, self._core.close)
+
+    async def __aenter__(self) -> "AsyncModel":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _answer(self, request: Request, progress: Progress | None) -> AsyncIterator[Chunk | Completion]:
+        stream = self._stream(request, progress)
+        try:
+            async for item in self._thread.aiterate(stream):
+                yield item
+        finally:
+            stream.cancel()
+            self._streams.discard(stream)
+
+
+def load(
+    source: Source,
+    *,
+    context: int | None = None,
+    adapter: str | int | None = None,
+    kv_dtype: KvDtype = "f16",
+    progress: LoadProgress | None = None,
+) -> Model:
+    """Load a model from a file, a folder with one model, or by a catalogue name such as "smollm2".
+
+    context: tokens that a prompt and its answer may have together; None takes the model's own, or what memory allows.
+    adapter: a part of the adapter's name, or its index in `shaderlm devices`; None takes the best.
+    kv_dtype: precision of the KV cache.
+    progress: called with bytes on the GPU and bytes in all, on another thread.
+
+    Raises ModelNotFound, InvalidFile, UnknownArchitecture, UnknownWeightType, InvalidConfig, TensorMismatch,
+    TokenizerError, NoAdapter, ModelTooLarge, OutOfMemory, InvalidOption.
+    """
+    thread = EngineThread()
+    try:
+        core = thread.call(lambda: _open(source, adapter, context, kv_dtype, progress))
+    except BaseException:
+        thread.close(_nothing)
+        raise
+    return Model(thread, core)
+
+
+async def load_async(
+    source: Source,
+    *,
+    context: int | None = None,
+    adapter: str | int | None = None,
+    kv_dtype: KvDtype = "f16",
+    progress: LoadProgress | None = None,
+) -> AsyncModel:
+    """As `load`, for an event loop."""
+    import asyncio
+
+    thread = EngineThread()
+    try:
+        opening = thread.submit(lambda: _open(source, adapter, context, kv_dtype, progress))
+        core = await asyncio.wrap_future(opening)
+    except BaseException:
+        await asyncio.get_running_loop().run_in_executor(None, thread.close, _nothing)
+        raise
+    return AsyncModel(thread, core)
+
+
+def load_tokenizer(source: Source) -> Tokenizer:
+    """The tokenizer of a model's file alone: needs no GPU and reads no weights. Raises TokenizerError, InvalidFile."""
+    file = native.open_source(source)
+    try:
+        checkpoint = run_now(read_checkpoint(file))
+        tokenizer = make_tokenizer(checkpoint, native.make_codec)
+    finally:
+        file.close()
+    if tokenizer is None:
+        from .errors import TokenizerError
+
+        raise TokenizerError(f"{checkpoint.name} has no tokenizer.")
+    return tokenizer
+
+
+async def _open(
+    source: Source,
+    adapter: str | int | None,
+    context: int | None,
+    kv_dtype: KvDtype,
+    progress: LoadProgress | None,
+) -> Core:
+    file = native.open_source(source)
+    try:
+        gpu = native.open_gpu(native.choose_adapter(adapter))
+        try:
+            return await load_core(file, gpu, native.make_codec, context=context, kv_dtype=kv_dtype, progress=progress)
+        except BaseException:
+            gpu.close()
+            raise
+    finally:
+        file.close()
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _last(items: Iterator[Chunk | Completion]) -> Completion:
+    completion = None
+    for item in items:
+        completion = item
+    assert isinstance(completion, Completion)
+    return completion
+
+
+def _chunks(items: Iterator[Chunk | Completion]) -> Iterator[Chunk]:
+    try:
+        for item in items:
+            if isinstance(item, Chunk):
+                yield item
+    finally:
+        _close(items)
+
+
+def _close(items: Any) -> None:
+    items.close()
+
+
+async def _alast(items: AsyncIterator[Chunk | Completion]) -> Completion:
+    completion = None
+    async for item in items:
+        completion = item
+    assert isinstance(completion, Completion)
+    return completion
+
+
+async def _achunks(items: AsyncIterator[Chunk | Completion]) -> AsyncIterator[Chunk]:
+    try:
+        async for item in items:
+            if isinstance(item, Chunk):
+                yield item
+    finally:
+        await _aclose(items)
+
+
+async def _aclose(items: Any) -> None:
+    await items.aclose()

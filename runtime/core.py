@@ -1,0 +1,130 @@
+"""A loaded model behind both faces: its engine, its tokenizer and its chat template, all in coroutines."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .chat import ChatTemplate, Message
+from .engine.engine import Engine
+from .engine.prefill import prefill_logits
+from .errors import InvalidOption, TokenizerError
+from .formats import read_checkpoint
+from .formats.checkpoint import Checkpoint
+from .generation import Cancelled, Chunk, Completion, Progress, Request, check, generate
+from .host import ByteSource, Gpu, TextCodec
+from .options import make_request
+from .planner.choice import KvDtype
+from .tokenizer import Tokenizer
+from .tokenizer_json import tokenizer_json
+
+Prompt = str | Sequence[int]
+MakeCodec = Callable[[Mapping[str, object]], TextCodec]
+LoadProgress = Callable[[int, int], None]  # bytes of weights on the GPU, bytes in all
+
+
+@dataclass
+class Core:
+    """What `load_core` makes. Every coroutine runs where the device lives."""
+
+    name: str
+    gpu: Gpu
+    engine: Engine
+    tokenizer: Tokenizer | None
+    chat_template: str | None
+    _template: ChatTemplate | None = field(default=None, init=False)
+
+    def prompt_request(self, prompt: Prompt, options: Mapping[str, Any]) -> Request:
+        """A request to go on from a text or from token ids. Raises InvalidOption, TokenizerError."""
+        ids = self.text_tokenizer().encode(prompt, parse_special=True) if isinstance(prompt, str) else _ids(prompt)
+        return self._request(ids, options, continues=True)
+
+    def chat_request(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Request:
+        """A request for the next message of a chat. Raises InvalidOption, TemplateError, TokenizerError."""
+        tokenizer = self.text_tokenizer()
+        text = self._chat_template(tokenizer).render(messages)
+        return self._request(tokenizer.encode(text, parse_special=True), options, continues=False)
+
+    def answer(
+        self, request: Request, cancelled: Cancelled, progress: Progress | None
+    ) -> AsyncIterator[Chunk | Completion]:
+        """Chunks, and last the completion."""
+        return generate(self.engine, self.tokenizer, request, cancelled=cancelled, progress=progress)
+
+    async def logits(self, prompt: Prompt) -> AsyncIterator[bytes]:
+        """Logits after every token of the prompt, f32 [rows, vocab] for some rows at a time."""
+        request = self.prompt_request(prompt, {})
+        check(request, self.engine)
+        sequence = self.engine.open_sequence()
+        try:
+            self.engine.set_tokens(sequence, request.prompt)
+            self.engine.set_neutral_sampling(sequence)
+            async for rows in prefill_logits(self.engine, sequence):
+                yield rows
+        finally:
+            self.engine.close_sequence(sequence, keep=False)
+
+    async def close(self) -> None:
+        """Free everything of this model, and the device."""
+        self.engine.close()
+        self.gpu.close()
+
+    def text_tokenizer(self) -> Tokenizer:
+        """The tokenizer. Raises TokenizerError where the file has none."""
+        if self.tokenizer is None:
+            raise TokenizerError(f"{self.name} has no tokenizer: give its prompts as token ids.")
+        return self.tokenizer
+
+    def _request(self, ids: Sequence[int], options: Mapping[str, Any], *, continues: bool) -> Request:
+        ends = self.tokenizer.eos_ids if self.tokenizer is not None else ()
+        request = make_request(ids, options, end_tokens=ends, continues=continues)
+        check(request, self.engine)
+        return request
+
+    def _chat_template(self, tokenizer: Tokenizer) -> ChatTemplate:
+        if self._template is None:
+            bos = "" if tokenizer.bos_id is None else tokenizer.token_bytes(tokenizer.bos_id).decode()
+            eos = tokenizer.token_bytes(tokenizer.eos_ids[0]).decode() if tokenizer.eos_ids else ""
+            self._template = ChatTemplate(self.chat_template, bos_token=bos, eos_token=eos)
+        return self._template
+
+
+async def load_core(
+    source: ByteSource,
+    gpu: Gpu,
+    make_codec: MakeCodec,
+    *,
+    context: int | None,
+    kv_dtype: KvDtype,
+    slots: int = 1,
+    progress: LoadProgress | None = None,
+) -> Core:
+    """Read a model's file and put it on a device."""
+    if kv_dtype not in ("f16", "f32"):
+        raise InvalidOption(f'kv_dtype: must be "f16" or "f32", not {kv_dtype!r}.')
+    checkpoint = await read_checkpoint(source)
+    tokenizer = make_tokenizer(checkpoint, make_codec)
+    total = sum(tensor.size for tensor in checkpoint.tensors.values())
+    done = 0
+
+    def uploaded(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(done, total)
+
+    engine = await Engine.load(gpu, checkpoint, context=context, slots=slots, kv_dtype=kv_dtype, progress=uploaded)
+    template = checkpoint.tokenizer.chat_template if checkpoint.tokenizer else None
+    return Core(checkpoint.name, gpu, engine, tokenizer, template)
+
+
+def make_tokenizer(checkpoint: Checkpoint, make_codec: MakeCodec) -> Tokenizer | None:
+    """The checkpoint's tokenizer, if it has one. Raises TokenizerError."""
+    data = checkpoint.tokenizer
+    return None if data is None else Tokenizer(data, make_codec(tokenizer_json(data)))
+
+
+def _ids(prompt: Sequence[int]) -> list[int]:
+    try:
+        return [int(token) for token in prompt]
+    except (TypeError, ValueError) as error:
+        raise InvalidOption(f"The prompt must be a text or token ids, not {prompt!r:.80}.") from error

@@ -1,0 +1,296 @@
+"""Answers: a prompt's tokens in, text out as it comes, and how it ended."""
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .engine.decode import Decoder, Step
+from .engine.engine import Engine
+from .engine.prefill import PrefillCancelled, prefill_and_sample
+from .engine.results import StepResult
+from .engine.sequence import SamplingState
+from .engine.sequence import Sequence as EngineSequence
+from .errors import ContextFull, InvalidOption, PromptTooLong
+from .sampling import Sampling
+from .stops import StopStrings
+from .tokenizer import TextStream, Tokenizer
+
+RUN_AHEAD = 2  # steps submitted before the last one's result is read
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """A token of an answer with its log probability, and the likeliest tokens in its place, the likeliest first."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of an answer. Text is held back while it may be half a character or the beginning of a stop string."""
+
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: tuple[TokenLogprobs, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a request. Of the prompt's, `reused_tokens` were found in the KV cache."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    reused_tokens: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """How fast an answer was, in seconds and tokens per second."""
+
+    time_to_first_token: float
+    prefill_tokens_per_second: float
+    decode_tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A whole answer."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+    seed: int  # gives the same answer again, on the same adapter, version and kernel choice
+    logprobs: tuple[TokenLogprobs, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to generate from. `max_tokens=None` goes on to the end of the context."""
+
+    prompt: Sequence[int]
+    sampling: Sampling
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    end_tokens: tuple[int, ...] = ()
+    on_context_full: Literal["error", "shift"] = "error"
+    reuse_prefix: bool = True
+    continues: bool = False  # the prompt ends in mid-text, so that a first space belongs to the answer
+
+
+@dataclass
+class Answer:
+    """An answer in the making."""
+
+    request: Request
+    seed: int
+    started: float = field(default_factory=time.perf_counter)
+    first_token: float = 0.0
+    text: str = ""
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    reused: int = 0
+
+    def completion(self, reason: FinishReason) -> Completion:
+        """The answer as it stands."""
+        now = time.perf_counter()
+        first = self.first_token or now
+        prompt = len(self.request.prompt)
+        decoded = len(self.tokens) - 1
+        return Completion(
+            self.text,
+            tuple(self.tokens),
+            reason,
+            Usage(prompt, len(self.tokens), self.reused),
+            Timings(
+                first - self.started,
+                (prompt - self.reused) / max(first - self.started, 1e-9),
+                decoded / max(now - first, 1e-9) if decoded > 0 else 0.0,
+            ),
+            self.seed,
+            tuple(self.logprobs),
+        )
+
+
+Cancelled = Callable[[], bool]
+Progress = Callable[[int, int], None]  # prompt tokens done, prompt tokens in all
+
+
+async def generate(
+    engine: Engine,
+    tokenizer: Tokenizer | None,
+    request: Request,
+    *,
+    cancelled: Cancelled = lambda: False,
+    progress: Progress | None = None,
+) -> AsyncIterator[Chunk | Completion]:
+    """Chunks as they come, and last the Completion.
+
+    Raises PromptTooLong, ContextFull (with the answer so far), InvalidOption, OutOfMemory, DeviceLost.
+    """
+    check(request, engine)
+    sampling = request.sampling.with_seed()
+    answer = Answer(request, sampling.seed or 0)
+    writer = _Writer(tokenizer, request, answer)
+    sequence = engine.open_sequence()
+    kept = False
+    try:
+        if request.reuse_prefix:
+            answer.reused = engine.take_up_prefix(sequence, request.prompt)
+        prompt = list(request.prompt)
+        while True:
+            room = engine.deployment.context - len(prompt) + 1
+            left = None if request.max_tokens is None else request.max_tokens - len(answer.tokens)
+            limit = room if left is None else min(room, left)
+            engine.set_tokens(sequence, prompt)
+            engine.set_sampling(sequence, sampling_state(sampling, request.end_tokens, len(prompt) + limit - 1))
+            reason: FinishReason | None = None
+            async for result in _tokens(engine, sequence, limit, sampling.logprobs or 0, cancelled, progress):
+                answer.first_token = answer.first_token or time.perf_counter()
+                chunk, reason = writer.push(result)
+                if chunk is not None:
+                    yield chunk
+                if reason is not None:
+                    break
+            if reason is None and cancelled():
+                reason = "cancelled"
+            if reason is None and left is not None and limit == left:
+                reason = "length"
+            if reason is not None:
+                break
+            if request.on_context_full == "error":
+                raise ContextFull(
+                    f"The context of {engine.deployment.context:,} tokens is full, {len(answer.tokens):,} of them are the "
+                    'answer\'s. Load the model with a larger context, or pass on_context_full="shift".',
+                    partial=answer.completion("length"),
+                )
+            prompt = sequence.tokens[-max(1, engine.deployment.context // 2) :]
+            engine.forget(sequence)
+        kept = True
+        chunk = writer.flush()
+        if chunk is not None:
+            yield chunk
+        yield answer.completion(reason)
+    finally:
+        engine.close_sequence(sequence, keep=kept and request.reuse_prefix)
+
+
+def check(request: Request, engine: Engine) -> None:
+    """Raise InvalidOption or PromptTooLong for what can't be generated from."""
+    vocab_size = engine.vocabulary.size
+    if not request.prompt:
+        raise InvalidOption("The prompt is empty: it needs at least one token.")
+    for token in request.prompt:
+        if not 0 <= token < vocab_size:
+            raise InvalidOption(f"The prompt holds token {token}; this model has 0 to {vocab_size - 1}.")
+    if request.max_tokens is not None and (request.max_tokens < 1 or isinstance(request.max_tokens, bool)):
+        raise InvalidOption(f"max_tokens: must be a whole number from 1 on, or None, not {request.max_tokens!r}.")
+    if request.on_context_full not in ("error", "shift"):
+        raise InvalidOption(f'on_context_full: must be "error" or "shift", not {request.on_context_full!r}.')
+    if len(request.prompt) > engine.deployment.context:
+        raise PromptTooLong(
+            f"The prompt has {len(request.prompt):,} tokens, but the context holds {engine.deployment.context:,}. "
+            "Shorten it, or load the model with a larger context."
+        )
+
+
+def sampling_state(sampling: Sampling, end_tokens: tuple[int, ...], last_position: int) -> SamplingState:
+    """The options of a request in the engine's numbers."""
+    return SamplingState(
+        seed=sampling.seed or 0,
+        top_k=sampling.top_k,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        min_p=sampling.min_p,
+        repeat_penalty=sampling.repeat_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        presence_penalty=sampling.presence_penalty,
+        repeat_last_n=sampling.repeat_last_n,
+        logit_bias=dict(sampling.logit_bias),
+        last_position=last_position,
+        end_tokens=end_tokens,
+    )
+
+
+async def _tokens(
+    engine: Engine,
+    sequence: EngineSequence,
+    limit: int,
+    n_top: int,
+    cancelled: Cancelled,
+    progress: Progress | None,
+) -> AsyncIterator[StepResult]:
+    """Up to `limit` drawn tokens, each yielded when the next steps are already under way."""
+
+    def go_on(done: int, total: int) -> bool:
+        if progress is not None:
+            progress(done, total)
+        return not cancelled()
+
+    try:
+        result = await prefill_and_sample(engine, sequence, n_top=n_top, progress=go_on)
+    except PrefillCancelled:
+        return
+    steps: deque[Step] = deque()
+    decoder = await Decoder.open(engine, [sequence]) if limit > 1 else None
+    submitted = read = 1
+    try:
+        while True:
+            while decoder is not None and not result.ended and submitted < limit and len(steps) < RUN_AHEAD:
+                steps.append(decoder.submit(n_top=n_top))
+                submitted += 1
+            yield result
+            if decoder is None or read == limit or result.ended or cancelled():
+                return
+            result = (await decoder.read(steps.popleft()))[0]
+            read += 1
+    finally:
+        if decoder is not None:
+            await decoder.drain(steps)
+
+
+class _Writer:
+    """Turns drawn tokens into chunks of text, and finds where the answer ends."""
+
+    def __init__(self, tokenizer: Tokenizer | None, request: Request, answer: Answer) -> None:
+        self.stream: TextStream | None = tokenizer.stream(continues=request.continues) if tokenizer else None
+        self.stops = StopStrings(request.stop)
+        self.request = request
+        self.answer = answer
+        self.stopped = False
+        self.pending: list[TokenLogprobs] = []  # tokens whose text has not been shown
+
+    def push(self, result: StepResult) -> tuple[Chunk | None, FinishReason | None]:
+        """A chunk, if there is something to show, and a reason, if the answer ends with this token."""
+        if result.token in self.request.end_tokens:
+            return None, "stop"
+        entry = TokenLogprobs(result.token, result.log_probability, result.top[: self.request.sampling.logprobs or 0])
+        self.pending.append(entry)
+        self.answer.tokens.append(result.token)
+        if self.request.sampling.logprobs is not None:
+            self.answer.logprobs.append(entry)
+        if self.stream is None:
+            return self._chunk(""), None
+        text, self.stopped = self.stops.push(self.stream.push(result.token))
+        return (self._chunk(text) if text or self.stopped else None), ("stop" if self.stopped else None)
+
+    def flush(self) -> Chunk | None:
+        """What was held back, now that nothing follows; nothing behind a stop string."""
+        if self.stream is None or self.stopped:
+            return None
+        text, stopped = self.stops.push(self.stream.flush())
+        text += "" if stopped else self.stops.flush()
+        return self._chunk(text) if text or self.pending else None
+
+    def _chunk(self, text: str) -> Chunk:
+        self.answer.text += text
+        entries, self.pending = tuple(self.pending), []
+        wanted = self.request.sampling.logprobs is not None
+        return Chunk(text, tuple(entry.token for entry in entries), entries if wanted else ())

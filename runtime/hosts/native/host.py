@@ -1,0 +1,56 @@
+"""What `api.py` needs of a desktop: a thread with a device on it, files, codecs and arrays."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...host import TextCodec
+from .adapters import FoundAdapter, choose, find_adapters
+from .cache import locate
+from .files import FileSource
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .gpu import NativeGpu
+
+
+@dataclass(frozen=True)
+class ChosenAdapter:
+    """The adapter that a model goes to, and all there were."""
+
+    adapter: FoundAdapter
+    found: list[FoundAdapter]
+
+
+def open_source(source: str | os.PathLike[str]) -> FileSource:
+    """The bytes of a model given by path or catalogue name. Raises ModelNotFound and what a download raises."""
+    return FileSource(locate(source))
+
+
+def choose_adapter(wanted: str | int | None) -> ChosenAdapter:
+    """Raises NoAdapter."""
+    found = find_adapters()
+    return ChosenAdapter(choose(found, wanted), found)
+
+
+def open_gpu(chosen: ChosenAdapter) -> "NativeGpu":
+    """A device on the calling thread, which must be the one that uses it."""
+    from .gpu import NativeGpu
+
+    return NativeGpu(chosen.adapter.handle, chosen.adapter.facts)
+
+
+def make_codec(definition: Mapping[str, object]) -> TextCodec:
+    """The Rust library's tokenizer."""
+    from .codec import NativeCodec
+
+    return NativeCodec(definition)
+
+
+def logits_array(parts: Iterable[bytes], vocab_size: int) -> "np.ndarray":
+    """f32 [tokens, vocab_size]."""
+    import numpy as np
+
+    return np.frombuffer(b"".join(parts), dtype="<f4").reshape(-1, vocab_size)

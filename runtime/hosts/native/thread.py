@@ -1,0 +1,152 @@
+"""The engine thread: it owns the device, and steps the core's coroutines one job after the other.
+
+Natively nothing that the core awaits is ever pending: a wait is a call that blocks this thread. So a coroutine runs to
+its end in one go, and callers elsewhere, on whatever thread or event loop, only wait for messages.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from ...errors import ModelClosed
+
+T = TypeVar("T")
+
+Job = Callable[[], None]
+Deliver = Callable[["Message"], None]
+
+
+def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine whose awaits are all ready."""
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        return finished.value  # type: ignore[no-any-return]
+    coroutine.close()
+    raise RuntimeError("a native coroutine waited for something that is not ready")
+
+
+@dataclass(frozen=True)
+class Message:
+    """An item of a stream, or its end, or the error that ended it."""
+
+    item: Any = None
+    error: BaseException | None = None
+    last: bool = False
+
+
+@dataclass(eq=False)
+class Stream(Generic[T]):
+    """A job that yields. `cancel` asks it to end; what it had yielded before still arrives."""
+
+    produce: Callable[["Stream[T]"], AsyncIterator[T]]
+    cancelled: bool = False
+    finished: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class EngineThread:
+    """A thread with a queue of jobs. It ends when it is closed, or with the program."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="shaderlm engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, make: Callable[[], Coroutine[Any, Any, T]]) -> "Future[T]":
+        """Run a coroutine on the thread; the future gets its result. Raises ModelClosed."""
+        future: Future[T] = Future()
+
+        def job() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(run_now(make()))
+                except BaseException as error:  # whatever it is, the caller shall have it
+                    future.set_exception(error)
+
+        self._put(job)
+        return future
+
+    def call(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine on the thread and wait for its result."""
+        return self.submit(make).result()
+
+    def iterate(self, stream: Stream[T]) -> Iterator[T]:
+        """Items of a stream, for a caller that may wait. Closing the iterator cancels the stream."""
+        messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._start(stream, messages.put)
+        try:
+            while True:
+                message = messages.get()
+                if message.error is not None:
+                    raise message.error
+                if message.last:
+                    return
+                yield message.item
+        finally:
+            stream.cancel()
+
+    async def aiterate(self, stream: Stream[T]) -> AsyncIterator[T]:
+        """Items of a stream on the caller's event loop, which is never blocked."""
+        loop = asyncio.get_running_loop()
+        messages: asyncio.Queue[Message] = asyncio.Queue()
+
+        def deliver(message: Message) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(messages.put_nowait, message)
+
+        self._start(stream, deliver)
+        try:
+            while True:
+                message = await messages.get()
+                if message.error is not None:
+                    raise message.error
+                if message.last:
+                    return
+                yield message.item
+        finally:
+            stream.cancel()
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `last` behind all jobs that are queued, then end. Idempotent."""
+        if self._closed:
+            return
+        future = self.submit(last)
+        self._closed = True
+        self._jobs.put(None)
+        future.result()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _put(self, job: Job) -> None:
+        if self._closed:
+            raise ModelClosed("This model is closed. Load it again.")
+        self._jobs.put(job)
+
+    def _start(self, stream: Stream[T], deliver: Deliver) -> None:
+        async def drain() -> None:
+            async for item in stream.produce(stream):
+                deliver(Message(item))
+
+        def job() -> None:
+            try:
+                run_now(drain())
+                deliver(Message(last=True))
+            except BaseException as error:
+                deliver(Message(error=error))
+            finally:
+                stream.finished.set()
+
+        self._put(job)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # or the thread would hold on to the last answer while it waits

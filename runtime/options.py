@@ -1,0 +1,55 @@
+"""The options of a request, as people pass them, and the request that they make."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict, cast
+
+from .errors import InvalidOption
+from .generation import Request
+from .sampling import Sampling
+
+
+class Options(TypedDict, total=False):
+    """Keyword options of `complete`, `stream`, `chat` and `stream_chat`; `Sampling` explains those of drawing."""
+
+    max_tokens: int | None
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
+    repeat_last_n: int
+    seed: int | None
+    stop: str | Sequence[str] | None
+    logit_bias: Mapping[int, float] | None
+    logprobs: int | None
+    on_context_full: Literal["error", "shift"]
+    reuse_prefix: bool
+
+
+SAMPLING = frozenset(field.name for field in dataclasses.fields(Sampling))
+
+
+def make_request(
+    prompt: Sequence[int], options: Mapping[str, Any], *, end_tokens: tuple[int, ...], continues: bool
+) -> Request:
+    """A checked request. Raises InvalidOption for an unknown option or a value outside its range."""
+    for name in options:
+        if name not in Options.__annotations__:
+            close = difflib.get_close_matches(name, Options.__annotations__, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise InvalidOption(f"There is no option {name}{hint}")
+    stop = options.get("stop") or ()
+    return Request(
+        prompt=prompt,
+        sampling=Sampling(**{name: value for name, value in options.items() if name in SAMPLING}),
+        max_tokens=options.get("max_tokens"),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        end_tokens=end_tokens,
+        on_context_full=cast(Literal["error", "shift"], options.get("on_context_full", "error")),
+        reuse_prefix=options.get("reuse_prefix", True),
+        continues=continues,
+    )
