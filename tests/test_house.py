@@ -25,10 +25,12 @@ FLOORS = {
     "generation": 6,
     "sampling": 6,
     "stops": 6,
+    "options": 6,
     "tokenizer": 6,
     "tokenizer_json": 6,
     "template_sandbox": 7,
     "chat": 7,
+    "core": 7,
     "api": 7,
     "__init__": 7,
     "cli": 8,
@@ -57,20 +59,27 @@ def room(parts: tuple[str, ...]) -> str:
 
 
 def imports(path: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    """(line, "inside" or "outside", parts of the module's path) of every import in a file of runtime/."""
+    """(line, "inside", "outside" or "for types only", parts of the module's path) of every import in a file."""
     package = path.relative_to(RUNTIME).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {id(node) for guard in ast.walk(tree) if is_type_checking(guard) for node in ast.walk(guard)}
+    for node in ast.walk(tree):
+        outside = "outside" if id(node) not in for_types else "for types only"
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node.lineno, "outside", tuple(alias.name.split("."))
+                yield node.lineno, outside, tuple(alias.name.split("."))
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.lineno, "outside", tuple((node.module or "").split("."))
+            yield node.lineno, outside, tuple((node.module or "").split("."))
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] + tuple(
                 (node.module or "").split(".") if node.module else ()
             )
             for alias in node.names:
                 yield node.lineno, "inside", base or (alias.name,)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 RUNTIME_FILES = [path for path in SOURCES if path.is_relative_to(RUNTIME)]
