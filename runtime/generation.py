@@ -167,8 +167,8 @@ async def generate(
                 break
             if request.on_context_full == "error":
                 raise ContextFull(
-                    f"The context of {engine.deployment.context:,} tokens is full, {len(answer.tokens):,} of them are the "
-                    'answer\'s. Load the model with a larger context, or pass on_context_full="shift".',
+                    f"The context of {engine.deployment.context:,} tokens is full; {len(answer.tokens):,} of them are "
+                    'the answer\'s. Load the model with a larger context, or pass on_context_full="shift".',
                     partial=answer.completion("length"),
                 )
             prompt = sequence.tokens[-max(1, engine.deployment.context // 2) :]

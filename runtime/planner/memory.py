@@ -18,7 +18,8 @@ LEAST_CONTEXT = 512  # a context smaller than this is not chosen silently
 class CachedLayer(Protocol):
     """A layer as the KV cache sees it."""
 
-    window: int | None
+    @property
+    def window(self) -> int | None: ...
 
     def page_bytes(self, dtype: KvDtype) -> int: ...
 

@@ -41,7 +41,7 @@ class Readback:
 
 
 def choose(device: Any) -> "PublicReplay":
-    """RawReplay where wgpu-py's internals are as expected, else PublicReplay; SHADERLM_REPLAY=public forces the latter."""
+    """RawReplay where wgpu-py's internals are as expected, else PublicReplay; SHADERLM_REPLAY=public forces that."""
     if os.environ.get("SHADERLM_REPLAY") != "public":
         with contextlib.suppress(ImportError, AttributeError):
             return RawReplay(device)
