@@ -1,7 +1,7 @@
 """The public face: `load` and `load_async`, and the models that they give."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from .chat import Message
@@ -41,6 +41,11 @@ class _Loaded:
     def context(self) -> int:
         """Tokens that a prompt and its answer may have together."""
         return self._core.engine.deployment.context
+
+    @property
+    def trained_context(self) -> int:
+        """Tokens that the model's file allows; `context` is less where memory asked for it, or the caller."""
+        return self._core.engine.model.config.context_length
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -84,7 +89,7 @@ class Model(_Loaded):
     def stream(
         self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]
     ) -> Iterator[Chunk]:
-        """As `complete`, piece by piece. Closing the iterator cancels the answer."""
+        """As `complete`, piece by piece; the last chunk brings the Completion. Closing the iterator cancels."""
         return _chunks(self._answer(self._core.prompt_request(prompt, options), progress))
 
     def chat(
@@ -109,6 +114,10 @@ class Model(_Loaded):
             return [rows async for rows in self._core.logits(prompt)]
 
         return native.logits_array(self._thread.call(parts), self._core.engine.vocabulary.size)
+
+    def run_on_engine(self, job: Callable[[Core], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine with the core on the engine's thread and wait for it: to measure, to trace, to test."""
+        return self._thread.call(lambda: job(self._core))
 
     def close(self) -> None:
         """Wait for what is queued, then free everything. Idempotent."""
@@ -164,6 +173,12 @@ class AsyncModel(_Loaded):
 
         rows = await asyncio.wrap_future(self._thread.submit(parts))
         return native.logits_array(rows, self._core.engine.vocabulary.size)
+
+    async def run_on_engine(self, job: Callable[[Core], Coroutine[Any, Any, T]]) -> T:
+        """As `Model.run_on_engine`."""
+        import asyncio
+
+        return await asyncio.wrap_future(self._thread.submit(lambda: job(self._core)))
 
     async def close(self) -> None:
         """As `Model.close`."""
@@ -284,8 +299,7 @@ def _last(items: Iterator[Chunk | Completion]) -> Completion:
 def _chunks(items: Iterator[Chunk | Completion]) -> Iterator[Chunk]:
     try:
         for item in items:
-            if isinstance(item, Chunk):
-                yield item
+            yield item if isinstance(item, Chunk) else Chunk("", (), completion=item)
     finally:
         _close(items)
 
@@ -305,8 +319,7 @@ async def _alast(items: AsyncIterator[Chunk | Completion]) -> Completion:
 async def _achunks(items: AsyncIterator[Chunk | Completion]) -> AsyncIterator[Chunk]:
     try:
         async for item in items:
-            if isinstance(item, Chunk):
-                yield item
+            yield item if isinstance(item, Chunk) else Chunk("", (), completion=item)
     finally:
         await _aclose(items)
 

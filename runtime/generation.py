@@ -33,11 +33,15 @@ class TokenLogprobs:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of an answer. Text is held back while it may be half a character or the beginning of a stop string."""
+    """A piece of an answer. Text is held back while it may be half a character or the beginning of a stop string.
+
+    The last one is empty and brings the whole answer: why it ended, what it took.
+    """
 
     text: str
     tokens: tuple[int, ...]
     logprobs: tuple[TokenLogprobs, ...] = ()
+    completion: "Completion | None" = None
 
 
 @dataclass(frozen=True)
