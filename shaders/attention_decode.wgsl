@@ -15,6 +15,7 @@ const PAGE: u32 = 32u;       // parameter
 const SPLIT: u32 = 64u;      // parameter: positions a workgroup
 const HEAD_DIM: u32 = 64u;   // parameter
 const WORKGROUP: u32 = 32u;  // parameter
+const PAIRS: u32 = (HEAD_DIM / 2u + WORKGROUP - 1u) / WORKGROUP;  // of the head's values, that a lane keeps
 
 struct Heads {
     n_heads: u32,
@@ -65,20 +66,33 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var j = begin; j < end; j++) {
             maximum = max(maximum, scores[j - split * SPLIT]);
         }
-        let out = ((m * heads.n_heads + head) * heads.max_splits + split) * (half + 1u);
-        for (var i = lane; i < half; i += WORKGROUP) {
-            var sum = vec2<f32>(0.0);
-            for (var j = begin; j < end; j++) {
-                let v = (((pages[table + j / PAGE] * 2u + 1u) * heads.n_kv_heads + kv_head) * PAGE + j % PAGE) * half;
-                sum += exp(scores[j - split * SPLIT] - maximum) * kv_unpack(kv[v + i]);
+        workgroupBarrier();
+        for (var j = begin + lane; j < end; j += WORKGROUP) {
+            scores[j - split * SPLIT] = exp(scores[j - split * SPLIT] - maximum);
+        }
+        workgroupBarrier();
+
+        var total = 0.0;
+        var sums: array<vec2<f32>, PAIRS>;
+        for (var s = 0u; s < PAIRS; s++) {
+            sums[s] = vec2<f32>(0.0);
+        }
+        for (var j = begin; j < end; j++) {
+            let p = scores[j - split * SPLIT];
+            let v = (((pages[table + j / PAGE] * 2u + 1u) * heads.n_kv_heads + kv_head) * PAGE + j % PAGE) * half;
+            total += p;
+            for (var s = 0u; s < PAIRS; s++) {
+                sums[s] += p * kv_unpack(kv[v + min(lane + s * WORKGROUP, half - 1u)]);
             }
-            parts[out + i] = sum;
+        }
+        let out = ((m * heads.n_heads + head) * heads.max_splits + split) * (half + 1u);
+        for (var s = 0u; s < PAIRS; s++) {
+            let i = lane + s * WORKGROUP;
+            if (i < half) {
+                parts[out + i] = sums[s];
+            }
         }
         if (lane == 0u) {
-            var total = 0.0;
-            for (var j = begin; j < end; j++) {
-                total += exp(scores[j - split * SPLIT] - maximum);
-            }
             parts[out + half] = vec2<f32>(maximum, total);
         }
     }

@@ -7,7 +7,7 @@
 //   pages   page table, [slots, max_pages]
 //   y       f32 pairs [rows, stride], head after head
 //
-// A lane keeps up to 4 pairs of the head's values: head_dim is at most 8 * WORKGROUP. Needs no feature.
+// A lane keeps PAIRS pairs of the head's values. Needs no feature.
 
 // include: <kv>
 
@@ -15,6 +15,7 @@ const PAGE: u32 = 32u;       // parameter
 const SPLIT: u32 = 64u;      // parameter: keys a step
 const HEAD_DIM: u32 = 64u;   // parameter
 const WORKGROUP: u32 = 32u;  // parameter
+const PAIRS: u32 = (HEAD_DIM / 2u + WORKGROUP - 1u) / WORKGROUP;
 
 struct Heads {
     n_heads: u32,
@@ -49,8 +50,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     var maximum = -3.0e38;
     var total = 0.0;
-    var sums: array<vec2<f32>, 4>;
-    for (var s = 0u; s < 4u; s++) {
+    var sums: array<vec2<f32>, PAIRS>;
+    for (var s = 0u; s < PAIRS; s++) {
         sums[s] = vec2<f32>(0.0);
     }
     for (var begin = first; begin < end; begin += SPLIT) {
@@ -68,26 +69,28 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var j = begin; j < stop; j++) {
             step_maximum = max(step_maximum, scores[j - begin]);
         }
+        workgroupBarrier();
+        for (var j = begin + lane; j < stop; j += WORKGROUP) {
+            scores[j - begin] = exp(scores[j - begin] - step_maximum);
+        }
+        workgroupBarrier();
         let shrink = exp(max(maximum - step_maximum, -80.0));
         total *= shrink;
-        for (var j = begin; j < stop; j++) {
-            total += exp(scores[j - begin] - step_maximum);
+        for (var s = 0u; s < PAIRS; s++) {
+            sums[s] *= shrink;
         }
-        for (var s = 0u; s < 4u; s++) {
-            let i = lane + s * WORKGROUP;
-            if (i < half) {
-                var sum = sums[s] * shrink;
-                for (var j = begin; j < stop; j++) {
-                    let v = (((pages[table + j / PAGE] * 2u + 1u) * heads.n_kv_heads + kv_head) * PAGE + j % PAGE) * half;
-                    sum += exp(scores[j - begin] - step_maximum) * kv_unpack(kv[v + i]);
-                }
-                sums[s] = sum;
+        for (var j = begin; j < stop; j++) {
+            let p = scores[j - begin];
+            let v = (((pages[table + j / PAGE] * 2u + 1u) * heads.n_kv_heads + kv_head) * PAGE + j % PAGE) * half;
+            total += p;
+            for (var s = 0u; s < PAIRS; s++) {
+                sums[s] += p * kv_unpack(kv[v + min(lane + s * WORKGROUP, half - 1u)]);
             }
         }
         maximum = step_maximum;
         workgroupBarrier();
     }
-    for (var s = 0u; s < 4u; s++) {
+    for (var s = 0u; s < PAIRS; s++) {
         let i = lane + s * WORKGROUP;
         if (i < half) {
             y[m * heads.stride + head * half + i] = sums[s] / total;

@@ -41,7 +41,7 @@ def choose_kernels(adapter: Adapter, context: int) -> KernelChoice:
         tile_rows=8 if broadcast else 32,
         prefill_rows=64 if on_cpu else 256,
         logits_rows=32,
-        attention_workgroup=32,
+        attention_workgroup=8 if on_cpu else 32,
         split=64 if context <= 8192 else 256,
     )
 
