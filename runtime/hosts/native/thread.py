@@ -9,10 +9,10 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ...errors import ModelClosed
+from ...errors import InvalidOption, ModelClosed
 
 T = TypeVar("T")
 
@@ -45,7 +45,6 @@ class Stream(Generic[T]):
 
     produce: Callable[["Stream[T]"], AsyncIterator[T]]
     cancelled: bool = False
-    finished: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -56,30 +55,25 @@ class EngineThread:
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._closed = False
+        self._lock = threading.RLock()  # no job is queued behind the end; collecting garbage may close in mid-call
+        self._end: Future[None] | None = None
         self._thread = threading.Thread(target=self._work, name="shaderlm engine", daemon=True)
         self._thread.start()
 
     def submit(self, make: Callable[[], Coroutine[Any, Any, T]]) -> "Future[T]":
         """Run a coroutine on the thread; the future gets its result. Raises ModelClosed."""
         future: Future[T] = Future()
-
-        def job() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(run_now(make()))
-                except BaseException as error:  # whatever it is, the caller shall have it
-                    future.set_exception(error)
-
-        self._put(job)
+        self._put(_job(make, future))
         return future
 
     def call(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine on the thread and wait for its result."""
+        self._refuse_own_calls()
         return self.submit(make).result()
 
     def iterate(self, stream: Stream[T]) -> Iterator[T]:
         """Items of a stream, for a caller that may wait. Closing the iterator cancels the stream."""
+        self._refuse_own_calls()
         messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._start(stream, messages.put)
         try:
@@ -99,8 +93,10 @@ class EngineThread:
         messages: asyncio.Queue[Message] = asyncio.Queue()
 
         def deliver(message: Message) -> None:
-            if not loop.is_closed():
+            try:
                 loop.call_soon_threadsafe(messages.put_nowait, message)
+            except RuntimeError:  # the loop was closed, so nobody listens
+                stream.cancel()
 
         self._start(stream, deliver)
         try:
@@ -114,21 +110,22 @@ class EngineThread:
         finally:
             stream.cancel()
 
-    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `last` behind all jobs that are queued, then end. Idempotent."""
-        if self._closed:
-            return
-        future = self.submit(last)
-        self._closed = True
-        self._jobs.put(None)
-        future.result()
-        if threading.current_thread() is not self._thread:
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]], *, wait: bool = True) -> None:
+        """Run `last` behind all jobs that are queued, then end. A second call only waits for the first."""
+        with self._lock:
+            if self._end is None:
+                self._end = Future()
+                self._jobs.put(_job(last, self._end))
+                self._jobs.put(None)
+        if wait and threading.current_thread() is not self._thread:
+            self._end.result()
             self._thread.join()
 
     def _put(self, job: Job) -> None:
-        if self._closed:
-            raise ModelClosed("This model is closed. Load it again.")
-        self._jobs.put(job)
+        with self._lock:
+            if self._end is not None:
+                raise ModelClosed("This model is closed. Load it again.")
+            self._jobs.put(job)
 
     def _start(self, stream: Stream[T], deliver: Deliver) -> None:
         async def drain() -> None:
@@ -141,12 +138,28 @@ class EngineThread:
                 deliver(Message(last=True))
             except BaseException as error:
                 deliver(Message(error=error))
-            finally:
-                stream.finished.set()
 
         self._put(job)
+
+    def _refuse_own_calls(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise InvalidOption(
+                "progress: the callback runs on the model's own thread, where another call on the model would wait for "
+                "itself. Call the model from elsewhere."
+            )
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
             del job  # or the thread would hold on to the last answer while it waits
+
+
+def _job(make: Callable[[], Coroutine[Any, Any, T]], future: "Future[T]") -> Job:
+    def job() -> None:
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(run_now(make()))
+            except BaseException as error:  # whatever it is, the caller shall have it
+                future.set_exception(error)
+
+    return job
