@@ -88,6 +88,12 @@ def compose(
 ) -> Kernel:
     """Compose `file`. Raises KernelError for a parameter or a place that the kernel does not have."""
     code = _with_parameters(_expand(file, dict(includes or {}), {file}), dict(parameters or {}), file)
+    label = "+".join([file.removesuffix(".wgsl"), *(_stem(path) for path in (includes or {}).values())])
+    return parse(prologue + code, label)
+
+
+def parse(code: str, label: str) -> Kernel:
+    """A whole WGSL module as a kernel: its bindings and uniforms, and the workgroup memory that it takes."""
     bare = _COMMENT.sub("", code)
     structs = {name: _layout(body) for name, body in _STRUCT.findall(bare)}
     bindings, uniforms = [], {}
@@ -96,9 +102,8 @@ def compose(
         bindings.append(Binding(int(number), name, cast(Access, access)))
         if access == "uniform":
             uniforms[name] = structs[kind]
-    label = "+".join([file.removesuffix(".wgsl"), *(_stem(path) for path in (includes or {}).values())])
-    kernel_source = KernelSource(label, prologue + code, tuple((b.number, b.access) for b in bindings))
-    return Kernel(kernel_source, tuple(bindings), uniforms, _workgroup_bytes(bare, structs))
+    source = KernelSource(label, code, tuple((b.number, b.access) for b in bindings))
+    return Kernel(source, tuple(bindings), uniforms, _workgroup_bytes(bare, structs))
 
 
 @cache
