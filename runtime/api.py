@@ -1,6 +1,7 @@
 """The public face: `load` and `load_async`, and the models that they give."""
 
 import os
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -17,6 +18,8 @@ from .planner.memory import MemoryEstimate
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import numpy as np
 
 T = TypeVar("T")
@@ -31,6 +34,8 @@ class _Loaded:
         self._thread = thread
         self._core = core
         self._streams: set[Stream[Chunk | Completion]] = set()
+        forgotten = weakref.finalize(self, thread.close, core.close, wait=False)  # a model that nobody closed
+        forgotten.atexit = False
 
     @property
     def name(self) -> str:
@@ -120,7 +125,8 @@ class Model(_Loaded):
         return self._thread.call(lambda: job(self._core))
 
     def close(self) -> None:
-        """Wait for what is queued, then free everything. Idempotent."""
+        """End the answers that are being generated, as `cancel` does, then free everything. Idempotent."""
+        self.cancel()
         self._thread.close(self._core.close)
 
     def __enter__(self) -> "Model":
@@ -184,6 +190,7 @@ class AsyncModel(_Loaded):
         """As `Model.close`."""
         import asyncio
 
+        self.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self._thread.close, self._core.close)
 
     async def __aenter__(self) -> "AsyncModel":
@@ -220,13 +227,14 @@ def load(
     Raises ModelNotFound, InvalidFile, UnknownArchitecture, UnknownWeightType, InvalidConfig, TensorMismatch,
     TokenizerError, NoAdapter, ModelTooLarge, OutOfMemory, InvalidOption.
     """
-    thread = EngineThread()
+    thread, told = EngineThread(), _LoadWatch(progress)
+    opening = thread.submit(lambda: _open(source, adapter, context, kv_dtype, told))
     try:
-        core = thread.call(lambda: _open(source, adapter, context, kv_dtype, progress))
+        return Model(thread, opening.result())
     except BaseException:
-        thread.close(_nothing)
+        told.abandoned = True
+        thread.close(lambda: _undo(opening))
         raise
-    return Model(thread, core)
 
 
 async def load_async(
@@ -240,14 +248,14 @@ async def load_async(
     """As `load`, for an event loop."""
     import asyncio
 
-    thread = EngineThread()
+    thread, told = EngineThread(), _LoadWatch(progress)
+    opening = thread.submit(lambda: _open(source, adapter, context, kv_dtype, told))
     try:
-        opening = thread.submit(lambda: _open(source, adapter, context, kv_dtype, progress))
-        core = await asyncio.wrap_future(opening)
+        return AsyncModel(thread, await asyncio.wrap_future(opening))
     except BaseException:
-        await asyncio.get_running_loop().run_in_executor(None, thread.close, _nothing)
+        told.abandoned = True
+        await asyncio.get_running_loop().run_in_executor(None, thread.close, lambda: _undo(opening))
         raise
-    return AsyncModel(thread, core)
 
 
 def load_tokenizer(source: Source) -> Tokenizer:
@@ -284,8 +292,24 @@ async def _open(
         file.close()
 
 
-async def _nothing() -> None:
-    return None
+class _LoadWatch:
+    """Passes progress on, and ends a load that nobody waits for any more."""
+
+    def __init__(self, progress: LoadProgress | None) -> None:
+        self._progress = progress
+        self.abandoned = False
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.abandoned:
+            raise InterruptedError("nobody waits for this model any more")
+        if self._progress is not None:
+            self._progress(done, total)
+
+
+async def _undo(opening: "Future[Core]") -> None:
+    """Free what came of a load that was abandoned just as it ended."""
+    if not opening.cancelled() and opening.exception() is None:
+        await opening.result().close()
 
 
 def _last(items: Iterator[Chunk | Completion]) -> Completion:

@@ -2,8 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .engine.decode import Decoder, Step
@@ -13,11 +14,12 @@ from .engine.results import StepResult
 from .engine.sequence import SamplingState
 from .engine.sequence import Sequence as EngineSequence
 from .errors import ContextFull, InvalidOption, PromptTooLong
-from .sampling import Sampling
+from .sampling import Sampling, plain_number
 from .stops import StopStrings
 from .tokenizer import TextStream, Tokenizer
 
 RUN_AHEAD = 2  # steps submitted before the last one's result is read
+WINDOW_SEED = 0x9E3779B9  # added to the seed at each shift of the context
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -148,39 +150,44 @@ async def generate(
     try:
         if request.reuse_prefix:
             answer.reused = engine.take_up_prefix(sequence, request.prompt)
-        prompt = list(request.prompt)
+        prompt, windows = list(request.prompt), 0
         while True:
             room = engine.deployment.context - len(prompt) + 1
             left = None if request.max_tokens is None else request.max_tokens - len(answer.tokens)
             limit = room if left is None else min(room, left)
             engine.set_tokens(sequence, prompt)
-            engine.set_sampling(sequence, sampling_state(sampling, request.end_tokens, len(prompt) + limit - 1))
+            # Positions come again after a shift, and each draw is a hash of seed and position.
+            window_sampling = replace(sampling, seed=(answer.seed + windows * WINDOW_SEED) % (1 << 32))
+            state = sampling_state(window_sampling, request.end_tokens, len(prompt) + limit - 1)
+            engine.set_sampling(sequence, state)
             reason: FinishReason | None = None
-            async for result in _tokens(engine, sequence, limit, sampling.logprobs or 0, cancelled, progress):
-                answer.first_token = answer.first_token or time.perf_counter()
-                chunk, reason = writer.push(result)
-                if chunk is not None:
-                    yield chunk
-                if reason is not None:
-                    break
+            drawn = _tokens(engine, sequence, limit, sampling.logprobs or 0, cancelled, progress)
+            async with aclosing(drawn):
+                async for result in drawn:
+                    answer.first_token = answer.first_token or time.perf_counter()
+                    chunk, reason = writer.push(result)
+                    if chunk is not None:
+                        yield chunk
+                    if reason is not None:
+                        break
             if reason is None and cancelled():
                 reason = "cancelled"
-            if reason is None and left is not None and limit == left:
+            if reason is None and limit == left:
                 reason = "length"
-            if reason is not None:
+            if reason is not None or request.on_context_full == "error":
                 break
-            if request.on_context_full == "error":
-                raise ContextFull(
-                    f"The context of {engine.deployment.context:,} tokens is full; {len(answer.tokens):,} of them are "
-                    'the answer\'s. Load the model with a larger context, or pass on_context_full="shift".',
-                    partial=answer.completion("length"),
-                )
-            prompt = sequence.tokens[-max(1, engine.deployment.context // 2) :]
+            prompt, windows = sequence.tokens[-max(1, engine.deployment.context // 2) :], windows + 1
             engine.forget(sequence)
         kept = True
         chunk = writer.flush()
         if chunk is not None:
             yield chunk
+        if reason is None:
+            raise ContextFull(
+                f"The context of {engine.deployment.context:,} tokens is full; {len(answer.tokens):,} of them are "
+                'the answer\'s. Load the model with a larger context, or pass on_context_full="shift".',
+                partial=answer.completion("length"),
+            )
         yield answer.completion(reason)
     finally:
         engine.close_sequence(sequence, keep=kept and request.reuse_prefix)
@@ -194,7 +201,7 @@ def check(request: Request, engine: Engine) -> None:
     for token in request.prompt:
         if not 0 <= token < vocab_size:
             raise InvalidOption(f"The prompt holds token {token}; this model has 0 to {vocab_size - 1}.")
-    if request.max_tokens is not None and (request.max_tokens < 1 or isinstance(request.max_tokens, bool)):
+    if request.max_tokens is not None and (plain_number(request.max_tokens, whole=True) or 0) < 1:
         raise InvalidOption(f"max_tokens: must be a whole number from 1 on, or None, not {request.max_tokens!r}.")
     if request.on_context_full not in ("error", "shift"):
         raise InvalidOption(f'on_context_full: must be "error" or "shift", not {request.on_context_full!r}.')
@@ -230,7 +237,7 @@ async def _tokens(
     n_top: int,
     cancelled: Cancelled,
     progress: Progress | None,
-) -> AsyncIterator[StepResult]:
+) -> AsyncGenerator[StepResult, None]:
     """Up to `limit` drawn tokens, each yielded when the next steps are already under way."""
 
     def go_on(done: int, total: int) -> bool:
@@ -238,6 +245,8 @@ async def _tokens(
             progress(done, total)
         return not cancelled()
 
+    if cancelled():
+        return
     try:
         result = await prefill_and_sample(engine, sequence, n_top=n_top, progress=go_on)
     except PrefillCancelled:
