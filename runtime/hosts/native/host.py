@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...host import TextCodec
 from .adapters import FoundAdapter, choose, find_adapters
 from .cache import locate
-from .files import FileSource
+from .files import FileSource, model_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,11 @@ class ChosenAdapter:
 
     adapter: FoundAdapter
     found: list[FoundAdapter]
+
+
+def model_path(source: str | os.PathLike[str]) -> Path:
+    """The file of a model given by path, folder or catalogue name. Raises ModelNotFound and what a download raises."""
+    return model_file(locate(source))
 
 
 def open_source(source: str | os.PathLike[str]) -> FileSource:

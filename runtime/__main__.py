@@ -1,0 +1,7 @@
+"""`python -m shaderlm`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

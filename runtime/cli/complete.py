@@ -1,0 +1,116 @@
+"""Go on from a prompt, or with --chat answer it. Streams to stdout.
+
+shaderlm complete --chat smollm2 "What is the capital of France?"
+shaderlm complete smollm2 --max-tokens 40 --temperature 0 "Once upon a time"
+shaderlm complete --chat smollm2 < question.txt
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+
+from ..api import Model
+from ..chat import Message
+from ..generation import Chunk, Completion
+from ..options import Options
+from . import loading
+from .arguments import UsageError, add_model_arguments, add_sampling_arguments, model_of, options_of
+from .terminal import Bar, note, write
+
+Prompt = str | list[Message]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "shaderlm complete [options] MODEL PROMPT..."
+    parser.add_argument("--chat", action="store_true", help="the prompt is a message to be answered, not a text")
+    parser.add_argument("--system", metavar="TEXT", help="with --chat: the system message")
+    parser.add_argument("--json", action="store_true", help="the whole answer as JSON: text, tokens, usage, timings")
+    add_model_arguments(parser)
+    add_sampling_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    options = options_of(arguments)
+    if arguments.system is not None and not arguments.chat:
+        raise UsageError("--system goes with --chat: a prompt to go on from has no roles.")
+    source = model_of(arguments)
+    prompt = _prompt(" ".join(arguments.words) or _piped(), arguments)
+    with loading.load(loading.choose_place(source, arguments)) as model:
+        if arguments.json:
+            completion = last(stream(model, prompt, options))
+            print(json.dumps(dataclasses.asdict(completion)), flush=True)
+        else:
+            completion = last(show(stream(model, prompt, options)))
+    note(closing_note(completion))
+    if not completion.text:
+        note("The model ended its answer before the first word.")
+        return 1
+    return 0
+
+
+def stream(model: Model, prompt: Prompt, options: Options) -> Iterator[Chunk]:
+    """Chunks of an answer to a text or to messages, with a progress bar until the first one."""
+    with Bar("reading the prompt", "tokens") as bar:
+        if isinstance(prompt, str):
+            chunks = model.stream(prompt, progress=bar, **options)
+        else:
+            chunks = model.stream_chat(prompt, progress=bar, **options)
+        for chunk in chunks:
+            bar.close()
+            yield chunk
+
+
+def show(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Write the chunks' text to stdout as they pass, and end the last line, whatever happens."""
+    text = ""
+    try:
+        for chunk in chunks:
+            text += chunk.text
+            write(chunk.text)
+            yield chunk
+    finally:
+        if text and not text.endswith("\n"):
+            write("\n")
+
+
+def last(chunks: Iterator[Chunk]) -> Completion:
+    """The Completion that the last chunk brings."""
+    completion = None
+    for chunk in chunks:
+        completion = chunk.completion
+    assert completion is not None
+    return completion
+
+
+def closing_note(completion: Completion) -> str:
+    """What an answer took: "30 tokens at 24.1 tokens/s; prompt: 34 tokens in 0.52 s; ended by length; seed 7"."""
+    usage, timings = completion.usage, completion.timings
+    tokens = f"{usage.completion_tokens:,} tokens"
+    speed = f" at {timings.decode_tokens_per_second:.1f} tokens/s" if timings.decode_tokens_per_second else ""
+    reused = f" ({usage.reused_tokens:,} known)" if usage.reused_tokens else ""
+    prompt = f"prompt: {usage.prompt_tokens:,} tokens{reused}, first answer in {timings.time_to_first_token:.2f} s"
+    return f"{tokens}{speed}; {prompt}; end: {completion.finish_reason}; seed {completion.seed}"
+
+
+def _prompt(text: str, arguments: argparse.Namespace) -> Prompt:
+    if not arguments.chat:
+        return text
+    system: list[Message] = [] if arguments.system is None else [{"role": "system", "content": arguments.system}]
+    return [*system, {"role": "user", "content": text}]
+
+
+def _piped() -> str:
+    """The prompt from stdin, less the newline that ends a file."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("What is the prompt? Give it behind the model's name, or on stdin.")
+    try:
+        text = sys.stdin.read().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"What came on stdin is no {error.encoding} text: {error.reason} at byte {error.start}."
+        ) from None
+    if not text:
+        raise UsageError("The prompt on stdin is empty.")
+    return text

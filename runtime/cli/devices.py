@@ -1,0 +1,90 @@
+"""List the adapters that a model can run on: their index and name are what --adapter takes."""
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from ..errors import NoAdapter
+from ..host import Adapter
+from ..hosts.native import adapters
+from ..hosts.native.gpu import FEATURES
+from .arguments import no_words_left
+from .terminal import line, warn
+
+LIMITS = {  # what decides whether a model fits, and which kernels do
+    "max-buffer-size": "largest buffer",
+    "max-storage-buffer-binding-size": "largest binding",
+    "max-compute-workgroup-storage-size": "workgroup memory",
+    "max-compute-invocations-per-workgroup": "workgroup size",
+    "max-storage-buffers-per-shader-stage": "bindings of a kernel",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "shaderlm devices [--json]"
+    parser.add_argument("--json", action="store_true", help="every feature and limit, as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    no_words_left(arguments)
+    found = adapters.find_adapters()
+    try:
+        default = adapters.choose(found)
+    except NoAdapter as error:
+        if not arguments.json:
+            raise
+        print(json.dumps({"adapters": [], "warning": str(error)}))
+        return 1
+    warning = adapters.warning(default.facts, found)
+    if arguments.json:
+        listed = [as_dict(i, one.facts, one is default) for i, one in enumerate(found)]
+        print(json.dumps({"adapters": listed, "warning": warning}))
+        return 0
+    show([one.facts for one in found], found.index(default))
+    if warning:
+        warn(warning)
+    return 0
+
+
+def show(found: Sequence[Adapter], default: int) -> None:
+    """A few lines for each adapter, on stdout."""
+    for index, adapter in enumerate(found):
+        mark = "  (taken unless --adapter names another)" if index == default else ""
+        line(f"{index}  {adapter.name}{mark}", style="bold")
+        for label, value in particulars(adapter):
+            line(f"   {label:9} {value}")
+
+
+def particulars(adapter: Adapter) -> list[tuple[str, str]]:
+    """What is told of an adapter, by label."""
+    used = [name for name in FEATURES if name in adapter.features]
+    return [
+        ("kind", adapter.kind),
+        ("backend", adapter.backend),
+        ("driver", adapter.driver or "unknown"),
+        ("features", f"{', '.join(used) or 'none'} used, of {len(adapter.features)}"),
+        ("limits", ", ".join(f"{name} {_amount(key, adapter.limits[key])}" for key, name in LIMITS.items())),
+    ]
+
+
+def as_dict(index: int, adapter: Adapter, is_default: bool) -> dict[str, object]:
+    """An adapter for --json."""
+    return {
+        "index": index,
+        "name": adapter.name,
+        "kind": adapter.kind,
+        "backend": adapter.backend,
+        "driver": adapter.driver,
+        "default": is_default,
+        "features_used": [name for name in FEATURES if name in adapter.features],
+        "features": sorted(adapter.features),
+        "limits": dict(sorted(adapter.limits.items())),
+    }
+
+
+def _amount(limit: str, value: int) -> str:
+    if not limit.endswith("-size"):
+        return f"{value:,}"
+    if value >= 1 << 60:
+        return "unlimited"
+    return f"{value / 1e6:,.0f} MB" if value >= 1e6 else f"{value:,} bytes"

@@ -1,0 +1,60 @@
+"""Loading a model for a command: which adapter, how far, and what came of it, all told on stderr."""
+
+import argparse
+import time
+from dataclasses import dataclass
+
+from .. import api
+from ..host import Adapter
+from ..hosts.native import adapters
+from ..hosts.native import host as native
+from ..planner.choice import KvDtype
+from .arguments import UsageError
+from .terminal import Bar, note, warn
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model comes from and where it goes."""
+
+    path: str
+    adapter: Adapter
+    adapter_index: int
+    context: int | None
+    kv_dtype: KvDtype
+
+
+def choose_place(source: str, arguments: argparse.Namespace) -> Place:
+    """Find the model's file and an adapter, which is named. Raises ModelNotFound, NoAdapter, a download's errors."""
+    if arguments.context is not None and arguments.context < 2:
+        raise UsageError(f"context: must be at least 2, not {arguments.context}.")
+    path = native.model_path(source)
+    chosen = native.choose_adapter(arguments.adapter)
+    facts = chosen.adapter.facts
+    note(f"adapter: {adapters.describe(facts)}")
+    warning = adapters.warning(facts, chosen.found)
+    if warning:
+        warn(warning)
+    return Place(str(path), facts, chosen.found.index(chosen.adapter), arguments.context, arguments.kv_dtype)
+
+
+def load(place: Place) -> api.Model:
+    """Load with a progress bar. Raises what `shaderlm.load` raises."""
+    started = time.perf_counter()
+    with Bar("loading", "bytes") as bar:
+        model = api.load(
+            place.path,
+            context=place.context,
+            adapter=place.adapter_index,
+            kv_dtype=place.kv_dtype,
+            progress=bar,
+        )
+    note(f"{model.name}: loaded in {time.perf_counter() - started:.1f} s, {context_taken(model)}")
+    return model
+
+
+def context_taken(model: api.Model | api.AsyncModel) -> str:
+    """ "context 2,048 of the model's 8,192 tokens, 150 MB": what was taken, and why."""
+    own = model.trained_context
+    share = f"{model.context:,}" if model.context == own else f"{model.context:,} of the model's {own:,}"
+    return f"context {share} tokens, {model.memory.total / 1e6:,.0f} MB with all of it in use"
