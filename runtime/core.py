@@ -1,5 +1,6 @@
 """A loaded model behind both faces: its engine, its tokenizer and its chat template, all in coroutines."""
 
+import operator
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from .generation import Cancelled, Chunk, Completion, Progress, Request, check, 
 from .host import ByteSource, Gpu, TextCodec
 from .options import make_request
 from .planner.choice import KvDtype
+from .sampling import plain_number
 from .tokenizer import Tokenizer
 from .tokenizer_json import tokenizer_json
 
@@ -101,6 +103,8 @@ async def load_core(
     """Read a model's file and put it on a device."""
     if kv_dtype not in ("f16", "f32"):
         raise InvalidOption(f'kv_dtype: must be "f16" or "f32", not {kv_dtype!r}.')
+    if context is not None and (plain_number(context, whole=True) or 0) < 2:
+        raise InvalidOption(f"context: must be a whole number from 2 on, or None, not {context!r}.")
     checkpoint = await read_checkpoint(source)
     tokenizer = make_tokenizer(checkpoint, make_codec)
     total = sum(tensor.size for tensor in checkpoint.tensors.values())
@@ -125,6 +129,6 @@ def make_tokenizer(checkpoint: Checkpoint, make_codec: MakeCodec) -> Tokenizer |
 
 def _ids(prompt: Sequence[int]) -> list[int]:
     try:
-        return [int(token) for token in prompt]
-    except (TypeError, ValueError) as error:
+        return [operator.index(token) for token in prompt]
+    except TypeError as error:
         raise InvalidOption(f"The prompt must be a text or token ids, not {prompt!r:.80}.") from error

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, cast
 from .errors import InvalidOption
 from .generation import Request
 from .sampling import Sampling
+from .stops import StopStrings
 
 
 class Options(TypedDict, total=False):
@@ -41,13 +42,17 @@ def make_request(
         if name not in Options.__annotations__:
             close = difflib.get_close_matches(name, Options.__annotations__, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise InvalidOption(f"There is no option {name}{hint}")
+            raise InvalidOption(f"There is no option {name}{hint or '.'}")
     stop = options.get("stop") or ()
+    if not isinstance(stop, str | Sequence):
+        raise InvalidOption(f"stop: must be a string or a list of strings, not {stop!r}.")
+    stops = (stop,) if isinstance(stop, str) else tuple(stop)
+    StopStrings(stops)
     return Request(
         prompt=prompt,
         sampling=Sampling(**{name: value for name, value in options.items() if name in SAMPLING}),
         max_tokens=options.get("max_tokens"),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        stop=stops,
         end_tokens=end_tokens,
         on_context_full=cast(Literal["error", "shift"], options.get("on_context_full", "error")),
         reuse_prefix=options.get("reuse_prefix", True),
