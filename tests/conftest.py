@@ -1,12 +1,17 @@
 """What all tests share: the models and data they read, and an honest word in the summary about what did not run."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shaderlm.catalogue import SMOLLM2
 from shaderlm.hosts.native import cache
+
+if TYPE_CHECKING:
+    from gpu import Device
 
 NO_ORACLES = "SHADERLM_ORACLES names no folder"
 NO_SMOLLM2 = "SmolLM2 is not in the cache: run `python3 build.py setup`"
@@ -28,6 +33,16 @@ def smollm2() -> Path:
     if path is None:
         pytest.skip(NO_SMOLLM2)
     return path
+
+
+@pytest.fixture(scope="session")
+def gpu() -> "Iterator[Device]":
+    """A device with no more than WebGPU guarantees, on which a test runs single kernels."""
+    from gpu import Device  # wgpu takes half a second to import
+
+    device = Device()
+    yield device
+    device.close()
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

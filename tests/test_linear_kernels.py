@@ -1,0 +1,124 @@
+"""Kernels that read weights, for every weight type, against float64 over what the `gguf` package decodes."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from agreement import agree
+from gpu import Device, needs_subgroups_of_8
+from linear_kernels import BROADCAST, TILE, LinearKernel, matvec
+from shaderlm.planner.compose import compose
+from shaderlm.tensors import WEIGHT_TYPES, WeightType
+from weight_blocks import Blocks, ordinary_blocks, random_blocks
+
+TYPES = [pytest.param(weight_type, id=name) for name, weight_type in WEIGHT_TYPES.items()]
+ROWS = 67  # odd, and no multiple of a workgroup's rows
+ROUNDING = 2e-6  # of an f32 sum of a hundred terms, relative to the sum of their magnitudes
+
+
+def columns_of(weight_type: WeightType) -> int:
+    """Three groups of 32, the last one not full where the type allows that."""
+    return 96 if weight_type.block > 1 else 75
+
+
+def inputs(rows: int, columns: int, seed: int = 5) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal((rows, columns), dtype=np.float32)
+
+
+def multiply(gpu: Device, kernel: LinearKernel, blocks: Blocks, x: NDArray[np.float32]) -> NDArray[Any]:
+    """W x by a kernel, [rows of x, rows of W]."""
+    stride = blocks.rows + 1
+    y = np.full((len(x), stride), 77.0, np.float32)
+    uniforms = {"out": {"width": blocks.rows, "stride": stride}}
+    y = kernel.run(gpu, blocks, x, epilogue="plain", arrays={"y": y}, uniforms=uniforms)["y"]
+    assert (y[:, blocks.rows :] == 77.0).all(), "wrote between the rows"
+    return y[:, : blocks.rows]
+
+
+def agree_with_float64(actual: NDArray[Any], blocks: Blocks, x: NDArray[np.float32]) -> None:
+    """Each sum is as exact as f32 makes it: within ROUNDING of the sum of its terms' magnitudes."""
+    w, x64 = blocks.decoded(), x.astype(np.float64)
+    magnitude = np.abs(x64) @ np.abs(w).T
+    agree(actual / magnitude, x64 @ w.T / magnitude, abs=ROUNDING)
+
+
+@pytest.mark.parametrize("team", [1, 16])
+@pytest.mark.parametrize("m", [1, 8])
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_matvec_is_that_of_float64(gpu: Device, weight_type: WeightType, m: int, team: int) -> None:
+    blocks = random_blocks(weight_type, ROWS, columns_of(weight_type))
+    x = inputs(m, blocks.columns)
+    agree_with_float64(multiply(gpu, matvec(m, team), blocks, x), blocks, x)
+
+
+@pytest.mark.parametrize("team", [1, 16])
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_a_row_is_bit_equal_whatever_rows_are_computed_beside_it(
+    gpu: Device, weight_type: WeightType, team: int
+) -> None:
+    blocks = ordinary_blocks(weight_type, ROWS, 20 * 32)
+    x = inputs(8, blocks.columns)
+    all_rows = multiply(gpu, matvec(8, team), blocks, x)
+    for rows in (slice(0, 1), slice(7, 8), slice(0, 2), slice(4, 8)):
+        fewer = multiply(gpu, matvec(rows.stop - rows.start, team), blocks, x[rows])
+        np.testing.assert_array_equal(fewer, all_rows[rows], err_msg=f"rows {rows.start} to {rows.stop - 1}")
+
+
+@pytest.mark.parametrize("kernel", [TILE, BROADCAST], ids=str)
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_matmul_is_that_of_float64(gpu: Device, weight_type: WeightType, kernel: LinearKernel) -> None:
+    if kernel is BROADCAST:
+        needs_subgroups_of_8(gpu)
+    blocks = random_blocks(weight_type, ROWS, columns_of(weight_type))
+    x = inputs(64, blocks.columns)
+    agree_with_float64(multiply(gpu, kernel, blocks, x), blocks, x)
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_embedding_rows_are_the_tables_own(gpu: Device, weight_type: WeightType) -> None:
+    blocks = random_blocks(weight_type, 50, columns_of(weight_type))
+    width, stride, context = blocks.columns, blocks.groups * 32, 6
+    rng = np.random.default_rng(3)
+    tokens = rng.integers(0, blocks.rows, (3, context), dtype=np.uint32)  # [slots, context]
+    tokens[0, 0], tokens[2, 5], tokens[1, 2] = 0, 49, 50  # the last one is out of the vocabulary
+    rows = np.array([(0, 0, 0, 0), (2, 5, 0, 1), (1, 1, 0, 2), (1, 2, 0, 3)], np.uint32)
+    gain = rng.standard_normal(width, dtype=np.float32)
+    arrays = {
+        "W": blocks.laid_out(),
+        "rows": rows,
+        "tokens": tokens,
+        "residual": np.full((4, width), 77, np.float32),
+        "normed": np.full((4, stride), 77, np.float32),
+        "sums": np.full((4, 1), 77, np.float32),
+        "gain": gain,
+    }
+    table = {
+        "planes": blocks.uniform()["planes"],
+        "groups": blocks.groups,
+        "width": width,
+        "stride": stride,
+        "context": context,
+        "vocab": blocks.rows,
+    }
+    kernel = compose("embed.wgsl", includes={"quant": weight_type.shader})
+    done = gpu.run(kernel, arrays, {"table": table}, (len(rows),))
+
+    picked = np.minimum(tokens[rows[:, 0], rows[:, 1]], blocks.rows - 1)
+    expected = blocks.decoded()[picked]
+    agree(done["residual"], expected, rel=1.2e-7)
+    agree(done["normed"][:, :width], expected * gain, rel=2.4e-7)
+    agree(done["sums"][:, 0], (expected**2).sum(1), rel=ROUNDING)
+    assert (done["normed"][:, width:] == 77).all(), "wrote between the rows"
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+@pytest.mark.parametrize("kernel", [matvec(1, 1), TILE], ids=str)
+def test_a_weight_of_one_row_or_one_group_is_multiplied(
+    gpu: Device, weight_type: WeightType, kernel: LinearKernel
+) -> None:
+    columns = weight_type.block if weight_type.block > 1 else 1
+    blocks = ordinary_blocks(weight_type, 1, columns)
+    x = inputs(1 if kernel is not TILE else 32, columns)
+    agree_with_float64(multiply(gpu, kernel, blocks, x), blocks, x)

@@ -1,0 +1,98 @@
+"""Weights for tests of kernels: random blocks of every type, what they decode to, and how they lie on the GPU."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gguf_writer import encoded, values
+from shaderlm.tensors import WeightType, plane_offsets
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A weight [rows, columns] as its file has it: uint8 [rows, bytes of a row]."""
+
+    type: WeightType
+    bytes: NDArray[np.uint8]
+
+    @property
+    def rows(self) -> int:
+        return len(self.bytes)
+
+    @property
+    def columns(self) -> int:
+        return self.bytes.shape[1] // self.type.bytes * self.type.block
+
+    @property
+    def groups(self) -> int:
+        """Groups of 32 values a row, the last one padded."""
+        return -(-self.columns // 32)
+
+    def decoded(self) -> NDArray[np.float64]:
+        """The values, [rows, columns], by the `gguf` package."""
+        return values(self.bytes, self.type.name).astype(np.float64)
+
+    def laid_out(self, biases: NDArray[np.float32] | None = None) -> NDArray[np.uint32]:
+        """Planes, one behind the other, each from a multiple of 16 bytes on; then biases."""
+        blocks = self.bytes.reshape(self.rows, -1, self.type.bytes)  # [rows, blocks of a row, bytes]
+        padding = self.padded_blocks - blocks.shape[1]
+        blocks = np.pad(blocks, ((0, 0), (0, padding), (0, 0))).reshape(-1, self.type.bytes)
+        laid = b""
+        for plane in self.type.planes:
+            laid += blocks[:, plane.offset : plane.offset + plane.size].tobytes()
+            laid += bytes(-len(laid) % 16)
+        if biases is not None:
+            laid += biases.tobytes()
+            laid += bytes(-len(laid) % 16)
+        return np.frombuffer(laid, np.uint32)
+
+    @property
+    def padded_blocks(self) -> int:
+        """Blocks a row on the GPU: one-value blocks are filled up to whole groups."""
+        return self.groups * 32 // self.type.block
+
+    def uniform(self, *, pairs: int | None = None, biased: bool = False) -> dict[str, object]:
+        """The members of `Linear` in the kernels."""
+        offsets = [offset // 16 for offset in plane_offsets(self.type, self.rows * self.padded_blocks)]
+        return {
+            "planes": (*offsets[:-1], *[0] * (5 - len(offsets))),
+            "bias": offsets[-1] if biased else 0,
+            "groups": self.groups,
+            "pairs": -(-self.rows // 2) if pairs is None else pairs,
+            "n_rows": self.rows,
+            "x_stride": self.groups * 8,
+        }
+
+
+def random_blocks(weight_type: WeightType, rows: int, columns: int, seed: int = 1) -> Blocks:
+    """Random bits. Scales go from f16's smallest denormals to its largest number, values from 1e-12 to 1e12."""
+    rng = np.random.default_rng(seed)
+    if weight_type.block == 1:
+        return Blocks(weight_type, _one_value_blocks(weight_type, rng, rows, columns))
+    blocks = rng.integers(0, 256, (rows, columns // weight_type.block, weight_type.bytes), dtype=np.uint8)
+    scales = blocks[..., : weight_type.planes[0].size].view(np.uint16)
+    scales &= np.uint16(0xFBFF)  # an exponent of 31 would be infinity: make it 30
+    scales[0, 0] = 0x0001  # the smallest denormal
+    scales[0, -1] = 0x83FF  # and the largest, negative
+    scales[1, 0] = 0x7BFF  # 65504
+    return Blocks(weight_type, blocks.reshape(rows, -1))
+
+
+def ordinary_blocks(weight_type: WeightType, rows: int, columns: int, seed: int = 1) -> Blocks:
+    """Values with a standard deviation of 1 / sqrt(columns), as trained weights have."""
+
+    rng = np.random.default_rng(seed)
+    return Blocks(weight_type, encoded(rng.normal(0, columns**-0.5, (rows, columns)), weight_type.name))
+
+
+def _one_value_blocks(
+    weight_type: WeightType, rng: np.random.Generator, rows: int, columns: int
+) -> NDArray[np.uint8]:
+    if weight_type.name == "F16":
+        bits = rng.integers(0, 1 << 16, (rows, columns), dtype=np.uint16) & np.uint16(0xFBFF)
+        return bits.view(np.uint8)
+    numbers = (rng.normal(0, 1, (rows, columns)) * 10.0 ** rng.uniform(-12, 12, (rows, columns))).astype(np.float32)
+    if weight_type.name == "F32":
+        return numbers.view(np.uint8)
+    return (numbers.view(np.uint32) >> np.uint32(16)).astype(np.uint16).view(np.uint8)
