@@ -137,7 +137,7 @@ class Engine:
     def take_up_prefix(self, sequence: Sequence, prompt: Tokens[int]) -> int:
         """Start an empty sequence with what the cache holds of `prompt`; returns how many tokens that are."""
         length = self.prefixes.take_up(sequence, prompt)
-        self._write_page_tables(sequence)
+        self._write_page_tables(sequence, 0)
         return length
 
     def forget(self, sequence: Sequence) -> None:
@@ -170,7 +170,7 @@ class Engine:
         for group, pages in enumerate(sequence.pages):
             pages.extend(self.cache.pools[group].take() for _ in range(lacking))
             self._leave_window(group, sequence)
-        self._write_page_tables(sequence)
+        self._write_page_tables(sequence, len(sequence.pages[0]) - lacking)
 
     def set_sampling(self, sequence: Sequence, state: SamplingState) -> None:
         """What the sequence's next tokens are drawn by; its tokens so far count for penalties. Raises InvalidOption."""
@@ -270,12 +270,13 @@ class Engine:
                 self.cache.pools[group].give_back(page)
                 pages[i] = None
 
-    def _write_page_tables(self, sequence: Sequence) -> None:
+    def _write_page_tables(self, sequence: Sequence, start: int) -> None:
+        """Tell the GPU of the sequence's pages from the `start`th on."""
         d = self.deployment
         for group, pages in enumerate(sequence.pages):
-            words = b"".join((page or 0).to_bytes(4, "little") for page in pages)
+            words = b"".join((page or 0).to_bytes(4, "little") for page in pages[start:])
             if words:
-                first = (group * d.slots + sequence.slot) * d.max_pages
+                first = (group * d.slots + sequence.slot) * d.max_pages + start
                 self.gpu.write_buffer(self.shared["pages"][0], 4 * first, words)
 
     def _write_bias(self, sequence: Sequence, bias: Mapping[int, float]) -> None:
