@@ -7,9 +7,10 @@ from typing import Any
 
 import wgpu
 
-from ...errors import DeviceLost, KernelError, OutOfMemory
+from ...errors import DeviceLost, OutOfMemory
 from ...host import Access, Adapter, BoundBuffer, Chunk, KernelSource, Usage
 from . import replay
+from .failures import explained
 
 FEATURES = ("subgroup", "timestamp-query")
 
@@ -84,10 +85,8 @@ class NativeGpu:
             raise OutOfMemory(
                 f"Buffer {label} needs {size:,} bytes; {self.adapter.name} allows {limit:,} in one buffer."
             )
-        try:
+        with explained(f"for {size:,} bytes for {label}"):
             buffer = self._device.create_buffer(label=label, size=size, usage=_USAGE[usage])
-        except (wgpu.GPUError, RuntimeError) as error:
-            raise OutOfMemory(f"{self.adapter.name} refused {size:,} bytes for {label}: {error}") from error
         self._buffers[id(buffer)] = size
         return buffer
 
@@ -98,31 +97,32 @@ class NativeGpu:
     def write_buffer(self, buffer: Any, offset: int, chunk: Chunk) -> None:
         data = memoryview(chunk).cast("B")
         whole = data.nbytes // 4 * 4
-        if whole:
-            self._queue.write_buffer(buffer, offset, data[:whole])
-        if whole < data.nbytes:
-            self._queue.write_buffer(buffer, offset + whole, bytes(data[whole:]) + bytes(4 - data.nbytes + whole))
+        with explained(f"to take {data.nbytes:,} bytes"):
+            if whole:
+                self._queue.write_buffer(buffer, offset, data[:whole])
+            if whole < data.nbytes:
+                self._queue.write_buffer(buffer, offset + whole, bytes(data[whole:]) + bytes(4 - data.nbytes + whole))
 
     def copy_buffer(self, source: Any, source_offset: int, target: Any, target_offset: int, size: int) -> None:
-        encoder = self._device.create_command_encoder()
-        encoder.copy_buffer_to_buffer(source, source_offset, target, target_offset, size)
-        self._queue.submit([encoder.finish()])
+        with explained(f"to copy {size:,} bytes"):
+            encoder = self._device.create_command_encoder()
+            encoder.copy_buffer_to_buffer(source, source_offset, target, target_offset, size)
+            self._queue.submit([encoder.finish()])
 
     async def read_buffer(self, buffer: Any, offset: int, size: int) -> bytes:
-        return bytes(self._queue.read_buffer(buffer, offset, size))
+        with explained(f"to give {size:,} bytes back"):
+            return bytes(self._queue.read_buffer(buffer, offset, size))
 
     # Programs
 
     async def create_pipeline(self, kernel: KernelSource) -> Any:
         if kernel not in self._pipelines:
             bind_group_layout, pipeline_layout = self._layout(kernel.bindings)
-            try:
+            with explained(f"to compile kernel {kernel.label} on {self.adapter.name}"):
                 module = self._device.create_shader_module(label=kernel.label, code=kernel.code)
                 handle = self._device.create_compute_pipeline(
                     label=kernel.label, layout=pipeline_layout, compute={"module": module, "entry_point": "main"}
                 )
-            except (wgpu.GPUError, RuntimeError) as error:
-                raise KernelError(f"Kernel {kernel.label} does not compile on {self.adapter.name}: {error}") from error
             self._pipelines[kernel] = _Pipeline(handle, bind_group_layout, kernel.bindings)
         return self._pipelines[kernel]
 
@@ -131,10 +131,8 @@ class NativeGpu:
             {"binding": number, "resource": {"buffer": b.buffer, "offset": b.offset, "size": b.size}}
             for (number, _), b in zip(pipeline.bindings, buffers, strict=True)
         ]
-        try:
+        with explained("to bind buffers to a kernel"):
             group = self._device.create_bind_group(layout=pipeline.layout, entries=entries)
-        except (wgpu.GPUError, RuntimeError) as error:
-            raise KernelError(f"A bind group does not fit its kernel: {error}") from error
         self._bind_groups += 1
         return group
 
@@ -162,9 +160,10 @@ class NativeGpu:
         return self._replay.finish_read(readback)
 
     async def wait(self) -> None:
-        if self._fence is None:  # wgpu-py 0.32's on_submitted_work_done fails in its own cffi types
-            self._fence = self._device.create_buffer(label="fence", size=16, usage=_USAGE[Usage.STORAGE])
-        self._queue.read_buffer(self._fence, 0, 4)
+        with explained("to finish its work"):
+            if self._fence is None:  # wgpu-py 0.32's on_submitted_work_done fails in its own cffi types
+                self._fence = self._device.create_buffer(label="fence", size=16, usage=_USAGE[Usage.STORAGE])
+            self._queue.read_buffer(self._fence, 0, 4)
 
     # Facts
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import wgpu
 
-from ...errors import DeviceLost, KernelError, OutOfMemory
 from ...host import BoundBuffer
+from .failures import explained, translated
 
 _STAGING_USAGE = wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.MAP_READ
 
@@ -82,12 +82,10 @@ class PublicReplay:
 
     def finish_read(self, readback: Readback) -> bytes:
         staging = readback.staging
-        try:
+        with explained("for a step's result"):
             self._map(readback)
             data = bytes(staging.read_mapped(0, readback.size))
             staging.unmap()
-        except (RuntimeError, wgpu.GPUError) as error:
-            raise DeviceLost(f"The GPU did not give back a step's result: {error}") from error
         self._free[readback.size].append(staging)
         return data
 
@@ -113,10 +111,8 @@ class PublicReplay:
                 compute_pass.dispatch_workgroups(x, y, z)
 
     def _submit(self, commands: Any, readback: Readback | None) -> None:
-        try:
+        with explained("to run a step"):
             self._queue.submit([commands])
-        except (RuntimeError, wgpu.GPUError) as error:
-            raise KernelError(f"The GPU refused a step: {error}") from error
 
     def _map(self, readback: Readback) -> None:
         readback.staging.map_sync("READ_NOSYNC")
@@ -125,11 +121,10 @@ class PublicReplay:
         free = self._free.setdefault(size, [])
         if free:
             return free.pop()
+        with explained(f"for {size:,} bytes to read results into"):
+            staging = self._device.create_buffer(label="staging", size=size, usage=_STAGING_USAGE)
         self._staging_count += 1
-        try:
-            return self._device.create_buffer(label="staging", size=size, usage=_STAGING_USAGE)
-        except (wgpu.GPUError, RuntimeError) as error:
-            raise OutOfMemory(f"The device refused {size:,} bytes to read results into: {error}") from error
+        return staging
 
 
 class RawReplay(PublicReplay):
@@ -171,7 +166,7 @@ class RawReplay(PublicReplay):
         index = self._submit_for_index(self._queue._internal, 1, self._commands)
         error = self._errors.release("shaderlm step")
         if error is not None:
-            raise KernelError(f"The GPU refused a step: {error[1]}")
+            raise translated(RuntimeError(error[1]), "to run a step")
         if readback is not None:
             readback.submission = self._ffi.new("WGPUSubmissionIndex *", index)
 
