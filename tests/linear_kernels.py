@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu import Arrays, Device, Uniforms
+from gpu import Arrays, Device, Uniforms, needs_subgroups_of_8
 from shaderlm.planner.compose import Kernel, Value, compose
 from weight_blocks import Blocks
 
@@ -53,6 +53,8 @@ class LinearKernel:
         rows: int | None = None,
     ) -> dict[str, NDArray[Any]]:
         """W x with an epilogue; x is [rows, columns of W]. `arrays` and `uniforms` are the input's and epilogue's."""
+        if self is BROADCAST:
+            needs_subgroups_of_8(gpu)
         kernel = self.compose(blocks, input, epilogue, parameters or {}, kv)
         linear = blocks.uniform(pairs=pairs, biased=biases is not None)
         bound = {"W": blocks.laid_out(biases), "x": padded(x), **arrays}

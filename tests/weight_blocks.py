@@ -86,9 +86,7 @@ def ordinary_blocks(weight_type: WeightType, rows: int, columns: int, seed: int 
     return Blocks(weight_type, encoded(rng.normal(0, columns**-0.5, (rows, columns)), weight_type.name))
 
 
-def _one_value_blocks(
-    weight_type: WeightType, rng: np.random.Generator, rows: int, columns: int
-) -> NDArray[np.uint8]:
+def _one_value_blocks(weight_type: WeightType, rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.uint8]:
     if weight_type.name == "F16":
         bits = rng.integers(0, 1 << 16, (rows, columns), dtype=np.uint16) & np.uint16(0xFBFF)
         return bits.view(np.uint8)
