@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 
-from ..errors import InvalidConfig, InvalidOption, ModelTooLarge, PromptTooLong
+from ..errors import InvalidConfig, InvalidOption, ModelTooLarge, OutOfMemory, PromptTooLong
 from ..formats.checkpoint import Checkpoint
 from ..formats.matching import check_weights
 from ..graph import Graph
@@ -14,7 +14,7 @@ from ..models.decoder import DecoderConfig, Fields
 from ..planner.choice import DECODE_ROWS, PAGE, Deployment, KvDtype, choose_kernels
 from ..planner.fuse import Attend, FusedOp, fuse
 from ..planner.lower import Mode, lower
-from ..planner.memory import MemoryEstimate, estimate, fitting_context
+from ..planner.memory import MemoryEstimate, estimate, fitting_context, ran_out
 from ..planner.plan import WeightSpec
 from ..planner.vocabulary import VocabularyLayout
 from ..planner.weights import weight_specs
@@ -113,8 +113,10 @@ class Engine:
         engine = cls(gpu, model, deploy(chosen), memory_at(chosen))
         try:
             await engine._open(specs, progress or (lambda _: None))
-        except BaseException:
+        except BaseException as error:
             engine.close()
+            if isinstance(error, OutOfMemory | MemoryError):
+                raise OutOfMemory(ran_out(checkpoint.name, gpu.adapter.name, engine.memory, error)) from error
             raise
         return engine
 

@@ -1,6 +1,6 @@
 """Counting the last tokens of a sequence on the GPU, where penalties begin."""
 
-from ..host import BoundBuffer, Buffer, Gpu, Usage
+from ..host import BoundBuffer, Buffer, Gpu, Program, Usage
 from ..planner.compose import compose
 from ..planner.vocabulary import VocabularyLayout
 
@@ -13,6 +13,7 @@ class TokenCounter:
         self.vocabulary = vocabulary
         self.context = context
         self.uniform: Buffer | None = None
+        self.program: Program | None = None
 
     async def open(self, tokens: tuple[Buffer, int], vocabulary: tuple[Buffer, int]) -> None:
         kernel = compose("count_tokens.wgsl")
@@ -40,7 +41,9 @@ class TokenCounter:
         self.gpu.submit(self.program, [1, 1, 1])
 
     def close(self) -> None:
-        if self.uniform is not None:
+        if self.program is not None:
             self.gpu.release(self.program)
+            self.program = None
+        if self.uniform is not None:
             self.gpu.destroy_buffer(self.uniform)
             self.uniform = None

@@ -41,13 +41,17 @@ class WeightLoader:
         self.checkpoint = checkpoint
         self.progress = progress
         self.turn = 0
+        self.queued = 0  # bytes that the driver holds a copy of until they are waited for
+        self.staging: list[Buffer] = []
+        self.uniforms: list[Buffer] = []
 
     async def open(self) -> None:
         """Make the ring and its kernel."""
         self.kernel: Kernel = compose("relayout.wgsl")
         self.pipeline: Pipeline = await self.gpu.create_pipeline(self.kernel.source)
-        self.staging = [self.gpu.create_buffer(f"upload {i}", STAGING_BYTES) for i in range(RING)]
-        self.uniforms = [self.gpu.create_buffer(f"upload chunk {i}", 1024, Usage.UNIFORM) for i in range(RING)]
+        for i in range(RING):
+            self.staging.append(self.gpu.create_buffer(f"upload {i}", STAGING_BYTES))
+            self.uniforms.append(self.gpu.create_buffer(f"upload chunk {i}", 1024, Usage.UNIFORM))
 
     def close(self) -> None:
         for buffer in (*self.staging, *self.uniforms):
@@ -57,6 +61,14 @@ class WeightLoader:
         """A weight in a buffer of its own. Raises OutOfMemory, and what reading the source raises."""
         size = spec.resident_bytes
         weight = ResidentWeight(self.gpu.create_buffer(spec.name, size), size)
+        try:
+            await self._fill(spec, weight)
+        except BaseException:
+            self.gpu.destroy_buffer(weight.buffer)
+            raise
+        return weight
+
+    async def _fill(self, spec: WeightSpec, weight: ResidentWeight) -> None:
         first_row = 0
         for i, (name, rows) in enumerate(zip(spec.tensors, spec.rows, strict=True)):
             tensor = self.checkpoint.tensors[name]
@@ -70,11 +82,13 @@ class WeightLoader:
                 end = plane_offsets(spec.type, spec.n_rows * spec.padded_blocks)[-1]
                 await self._copy(self.checkpoint.tensors[bias], weight.buffer, end + 4 * first_row)
             first_row += rows
-        return weight
 
     async def _copy(self, tensor: TensorInfo, buffer: Buffer, offset: int) -> None:
         async for position, size, chunk in _chunks(self.checkpoint.source, tensor, STAGING_BYTES):
+            if self.queued + size > RING * STAGING_BYTES:
+                await self._wait()
             self.gpu.write_buffer(buffer, offset + position, chunk)
+            self.queued += size
             self.progress(size)
 
     async def _relayout(self, spec: WeightSpec, tensor: TensorInfo, weight: ResidentWeight, first_row: int) -> None:
@@ -84,13 +98,16 @@ class WeightLoader:
             blocks_at_once = blocks_at_once // (2 * row_blocks) * 2 * row_blocks
         async for position, size, chunk in _chunks(self.checkpoint.source, tensor, blocks_at_once * spec.type.bytes):
             if self.turn == RING:
-                await self.gpu.wait()
-                self.turn = 0
+                await self._wait()
             self.gpu.write_buffer(self.staging[self.turn], 0, chunk)
             first_block, n_blocks = position // spec.type.bytes, size // spec.type.bytes
             self._move(list(plane_moves(spec, row_blocks, first_row, first_block, n_blocks)), weight)
             self.turn += 1
             self.progress(size)
+
+    async def _wait(self) -> None:
+        await self.gpu.wait()
+        self.turn = self.queued = 0
 
     def _move(self, moves: list[dict[str, int]], weight: ResidentWeight) -> None:
         """Run the kernel once for each plane of the chunk in the current staging buffer."""

@@ -85,6 +85,18 @@ def fitting_context(
         context = context // 2 // PAGE * PAGE
 
 
+def ran_out(model: str, adapter: str, memory: MemoryEstimate, error: BaseException) -> str:
+    """What to tell a person whose device refused what the estimate had let pass."""
+    smaller = max(LEAST_CONTEXT, memory.context // 2 // PAGE * PAGE)
+    choices = "a smaller model, or one in a smaller weight type"
+    if smaller < memory.context:
+        choices = f"a smaller context, load(..., context={smaller}), {choices}"
+    return (
+        f"{model} needs {memory}, and {adapter} ran out of memory while it was loaded. Everything was freed. "
+        f"Close other programs, or take {choices}. ({str(error) or type(error).__name__})"
+    )
+
+
 def _problem(memory: MemoryEstimate, available: int | None, limit: int) -> str | None:
     if available is not None and memory.total > available:
         return f"it needs {memory}, and {available / 1e6:,.0f} MB are free."
