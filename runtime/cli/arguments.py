@@ -55,8 +55,9 @@ def parse(parser: Parser, arguments: list[str]) -> argparse.Namespace | None:
         return None
     if unknown:
         name = unknown[0].split("=")[0]
-        close = difflib.get_close_matches(name, parser.flags(), 1)
-        parser.error(f"there is no option {name}" + (f"; did you mean {close[0]}?" if close else ""))
+        longer = [flag for flag in parser.flags() if flag.startswith(name)]
+        close = longer or difflib.get_close_matches(name, parser.flags(), 1)
+        parser.error(f"there is no option {name}" + (f", did you mean {close[0]}" if close else ""))
     namespace.words += literal
     return namespace
 
@@ -126,8 +127,11 @@ def check_options(options: dict[str, Any]) -> None:
         make_request((0,), options, end_tokens=(), continues=True)
     except InvalidOption as error:
         raise UsageError(str(error)) from error
-    if options.get("max_tokens") is not None and options["max_tokens"] < 1:
-        raise UsageError(f"max_tokens: must be a whole number from 1 on, not {options['max_tokens']}.")
+    max_tokens, when_full = options.get("max_tokens"), options.get("on_context_full", "error")
+    if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
+        raise UsageError(f"max_tokens: must be a whole number from 1 on, not {max_tokens!r}.")
+    if when_full not in ("error", "shift"):
+        raise UsageError(f'on_context_full: must be "error" or "shift", not {when_full!r}.')
 
 
 def model_of(arguments: argparse.Namespace, default: str | None = None) -> str:

@@ -2,9 +2,12 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import api
+from ..chat import Message
+from ..core import Core
 from ..host import Adapter
 from ..hosts.native import adapters
 from ..hosts.native import host as native
@@ -58,3 +61,18 @@ def context_taken(model: api.Model | api.AsyncModel) -> str:
     own = model.trained_context
     share = f"{model.context:,}" if model.context == own else f"{model.context:,} of the model's {own:,}"
     return f"context {share} tokens, {model.memory.total / 1e6:,.0f} MB with all of it in use"
+
+
+def prompt_ids(model: api.Model, prompt: str | Sequence[Message]) -> list[int]:
+    """Token ids of a text or of messages, as the model gets them. Raises TemplateError, TokenizerError."""
+
+    async def request(core: Core) -> list[int]:
+        made = core.prompt_request(prompt, {}) if isinstance(prompt, str) else core.chat_request(prompt, {})
+        return list(made.prompt)
+
+    return model.run_on_engine(request)
+
+
+def check_chat(model: api.Model) -> None:
+    """Raise TemplateError or TokenizerError for a model that cannot chat, before anybody has typed a message."""
+    prompt_ids(model, [{"role": "user", "content": "Hello!"}])
