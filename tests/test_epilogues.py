@@ -248,7 +248,7 @@ def test_logits_carry_penalties_bias_and_mask_and_their_statistics(gpu: Device, 
     states = [
         SamplingState(
             repeat_penalty=s.repeat_penalty, frequency_penalty=s.frequency_penalty, presence_penalty=s.presence_penalty
-        )  # fmt: skip
+        )
         for s in samplings
     ]
     workgroups = kernel.groups(-(-VOCAB // 2), outputs)[0]
