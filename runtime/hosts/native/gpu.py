@@ -1,6 +1,5 @@
 """`host.Gpu` over wgpu-py."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from ...errors import DeviceLost, OutOfMemory
 from ...host import Access, Adapter, BoundBuffer, Chunk, KernelSource, Usage
 from . import replay
 from .failures import explained
+from .memory import free_memory
 
 FEATURES = ("subgroup", "timestamp-query")
 
@@ -178,13 +178,7 @@ class NativeGpu:
 
     def available_memory(self) -> int | None:
         """Bytes that the host has free for a software adapter; None where memory is the GPU's own."""
-        if self.adapter.kind != "software" or not os.path.exists("/proc/meminfo"):
-            return None
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-        return None
+        return free_memory() if self.adapter.kind == "software" else None
 
     def close(self) -> None:
         if self._device is not None:
