@@ -5,6 +5,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+from . import log
 from .chat import Message
 from .core import Core, LoadProgress, Prompt, load_core, make_tokenizer
 from .formats import read_checkpoint
@@ -280,6 +281,7 @@ async def _open(
     kv_dtype: KvDtype,
     progress: LoadProgress | None,
 ) -> Core:
+    log.configure_once(os.environ.get("SHADERLM_LOG"))
     file = native.open_source(source)
     try:
         gpu = native.open_gpu(native.choose_adapter(adapter))

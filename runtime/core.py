@@ -1,8 +1,9 @@
 """A loaded model behind both faces: its engine, its tokenizer and its chat template, all in coroutines."""
 
 import operator
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .chat import ChatTemplate, Message
@@ -13,6 +14,7 @@ from .formats import read_checkpoint
 from .formats.checkpoint import Checkpoint
 from .generation import Cancelled, Chunk, Completion, Progress, Request, check, generate
 from .host import ByteSource, Gpu, TextCodec
+from .log import event
 from .options import make_request
 from .planner.choice import KvDtype
 from .sampling import plain_number
@@ -105,6 +107,7 @@ async def load_core(
         raise InvalidOption(f'kv_dtype: must be "f16" or "f32", not {kv_dtype!r}.')
     if context is not None and (plain_number(context, whole=True) or 0) < 2:
         raise InvalidOption(f"context: must be a whole number from 2 on, or None, not {context!r}.")
+    started = time.perf_counter()
     checkpoint = await read_checkpoint(source)
     tokenizer = make_tokenizer(checkpoint, make_codec)
     total = sum(tensor.size for tensor in checkpoint.tensors.values())
@@ -118,6 +121,7 @@ async def load_core(
 
     engine = await Engine.load(gpu, checkpoint, context=context, slots=slots, kv_dtype=kv_dtype, progress=uploaded)
     template = checkpoint.tokenizer.chat_template if checkpoint.tokenizer else None
+    _log_load(engine, asked=context, seconds=time.perf_counter() - started)
     return Core(checkpoint.name, gpu, engine, tokenizer, template)
 
 
@@ -125,6 +129,23 @@ def make_tokenizer(checkpoint: Checkpoint, make_codec: MakeCodec) -> Tokenizer |
     """The checkpoint's tokenizer, if it has one. Raises TokenizerError."""
     data = checkpoint.tokenizer
     return None if data is None else Tokenizer(data, make_codec(tokenizer_json(data)))
+
+
+def _log_load(engine: Engine, *, asked: int | None, seconds: float) -> None:
+    own, taken = engine.model.config.context_length, engine.deployment.context
+    why = "asked for" if asked is not None else "the model's own" if taken == own else "what memory allows"
+    event(
+        "load",
+        file=engine.model.checkpoint.name,
+        adapter=engine.gpu.adapter.name,
+        seconds=round(seconds, 3),
+        context=taken,
+        context_is=why,
+        model_context=own,
+        kv_dtype=engine.deployment.kv_dtype,
+        memory=asdict(engine.memory),
+        kernels=asdict(engine.deployment.choice),
+    )
 
 
 def _ids(prompt: Sequence[int]) -> list[int]:

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from .engine.decode import Decoder, Step
@@ -14,6 +14,7 @@ from .engine.results import StepResult
 from .engine.sequence import SamplingState
 from .engine.sequence import Sequence as EngineSequence
 from .errors import ContextFull, InvalidOption, PromptTooLong
+from .log import event
 from .sampling import Sampling, plain_number
 from .stops import StopStrings
 from .tokenizer import TextStream, Tokenizer
@@ -188,7 +189,9 @@ async def generate(
                 'the answer\'s. Load the model with a larger context, or pass on_context_full="shift".',
                 partial=answer.completion("length"),
             )
-        yield answer.completion(reason)
+        completion = answer.completion(reason)
+        event("answer", end=reason, **asdict(completion.usage), **asdict(completion.timings), seed=answer.seed)
+        yield completion
     finally:
         engine.close_sequence(sequence, keep=kept and request.reuse_prefix)
 

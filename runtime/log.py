@@ -28,6 +28,12 @@ def configure(setting: str | None) -> None:
     _handlers.append(handler)
 
 
+def configure_once(setting: str | None) -> None:
+    """As `configure`, unless that has been done: for programs that load models and know of no log."""
+    if not _handlers:
+        configure(setting)
+
+
 def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
     """A line that says what happened, and its particulars. Costs next to nothing where nobody listens."""
     if LOG.isEnabledFor(level):

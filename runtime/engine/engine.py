@@ -1,5 +1,6 @@
 """The engine: a model's weights, its KV cache and its plans on one device. Text is not its business, tokens are."""
 
+import time
 from collections.abc import Mapping
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from ..formats.checkpoint import Checkpoint
 from ..formats.matching import check_weights
 from ..graph import Graph
 from ..host import Buffer, Gpu
+from ..log import DEBUG, event
 from ..models import architecture
 from ..models.decoder import DecoderConfig, Fields
 from ..planner.choice import DECODE_ROWS, PAGE, Deployment, KvDtype, choose_kernels
@@ -193,8 +195,11 @@ class Engine:
         """The plan for a mode and number of rows, made at its first use."""
         key = (mode, rows)
         if key not in self.plans:
+            started = time.perf_counter()
             plan = lower(self.model.ops, self.model.types, self.deployment, mode, rows)
             self.plans[key] = await load_plan(self.gpu, plan, self._resolve, max_keys=self.deployment.context)
+            seconds = round(time.perf_counter() - started, 3)
+            event("plan", level=DEBUG, mode=mode, rows=rows, dispatches=len(plan.dispatches), seconds=seconds)
         return self.plans[key]
 
     async def decode_plan(self, n: int) -> LoadedPlan:
