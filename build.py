@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Set shaderlm up in this folder, and run it. Needs Python 3.11 or newer and nothing else.
 
-  python3 build.py run [question]             answer a question with the default model
+  python3 build.py run [question]             answer a question with the default model; options are `complete`'s
   python3 build.py test [--slow] [arguments]  lint, check types, test; the arguments are pytest's
   python3 build.py setup                      make what `run` needs, and run nothing
   python3 build.py lint                       ruff and mypy
@@ -49,7 +49,8 @@ def main(arguments: list[str]) -> int:
 
 def run(words: list[str]) -> int:
     prepare()
-    return become("complete", "--chat", MODEL, "--", " ".join(words) or QUESTION)
+    # Greedy, because a model this small wanders when it draws; options among the words come later and win.
+    return become("complete", "--chat", "--model", MODEL, "--temperature", "0", *(words or [QUESTION]))
 
 
 def setup(words: list[str]) -> int:
