@@ -25,11 +25,13 @@ from .complete import last, show, stream
 from .conversation import Conversation, command
 from .reading import is_interactive, messages
 from .terminal import note, warn
+from .trace import show_trace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "shaderlm chat [options] MODEL"
     parser.add_argument("--system", metavar="TEXT", help="the system message")
+    parser.add_argument("--trace", action="store_true", help="show what each layer makes of every prompt")
     add_model_arguments(parser)
     add_sampling_arguments(parser)
 
@@ -44,11 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
         if is_interactive():
             note("Ctrl-C stops an answer, Ctrl-D ends the chat, /help lists the commands.")
         with _ctrl_c_cancels(model) if is_interactive() else contextlib.nullcontext():
-            unanswered = talk(model, conversation)
+            unanswered = talk(model, conversation, trace=arguments.trace)
     return 1 if unanswered and not is_interactive() else 0
 
 
-def talk(model: Model, conversation: Conversation) -> int:
+def talk(model: Model, conversation: Conversation, *, trace: bool = False) -> int:
     """Answer messages until there are no more; returns how many got no answer."""
     unanswered = 0
     for text in messages():
@@ -61,14 +63,14 @@ def talk(model: Model, conversation: Conversation) -> int:
                 break
             continue
         conversation.say("user", text.removeprefix("/") if text.startswith("//") else text)
-        unanswered += not answer(model, conversation)
+        unanswered += not answer(model, conversation, trace=trace)
     return unanswered
 
 
-def answer(model: Model, conversation: Conversation) -> bool:
+def answer(model: Model, conversation: Conversation, *, trace: bool) -> bool:
     """Stream the next turn and add it; without one, take the question back and say why."""
     try:
-        completion = _streamed(model, conversation)
+        completion = _streamed(model, conversation, trace)
         note(_closing(completion))
         text = completion.text
     except ContextFull as error:
@@ -89,10 +91,12 @@ def answer(model: Model, conversation: Conversation) -> bool:
     return bool(text)
 
 
-def _streamed(model: Model, conversation: Conversation) -> Completion:
+def _streamed(model: Model, conversation: Conversation, trace: bool) -> Completion:
     """The whole answer, shown as it comes. With on_context_full "shift" the oldest turns make room for it."""
     while True:
         try:
+            if trace:
+                show_trace(model, conversation.messages)
             return last(show(stream(model, conversation.messages, conversation.answer_options)))
         except PromptTooLong:
             if conversation.options.get("on_context_full") != "shift" or not conversation.drop_oldest_exchange():

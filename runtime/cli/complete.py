@@ -18,6 +18,7 @@ from ..options import Options
 from . import loading
 from .arguments import UsageError, add_model_arguments, add_sampling_arguments, model_of, options_of
 from .terminal import Bar, note, write
+from .trace import show_trace
 
 Prompt = str | list[Message]
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chat", action="store_true", help="the prompt is a message to be answered, not a text")
     parser.add_argument("--system", metavar="TEXT", help="with --chat: the system message")
     parser.add_argument("--json", action="store_true", help="the whole answer as JSON: text, tokens, usage, timings")
+    parser.add_argument("--trace", action="store_true", help="first show what each layer makes of the prompt")
     add_model_arguments(parser)
     add_sampling_arguments(parser)
 
@@ -38,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     source = model_of(arguments)
     prompt = _prompt(" ".join(arguments.words) or _piped(), arguments)
     with loading.load(loading.choose_place(source, arguments)) as model:
+        if arguments.trace:
+            show_trace(model, prompt)
         if arguments.json:
             completion = last(stream(model, prompt, options))
             print(json.dumps(dataclasses.asdict(completion)), flush=True)

@@ -67,7 +67,7 @@ async def _chunk(
     first, total = sequence.length, len(sequence.tokens)
     rows = min(plan.plan.rows, total - first)
     engine.reserve(sequence, first + rows)
-    plan.write("rows", 0, _rows(sequence, rows, plan.plan.rows, every_row))
+    plan.write("rows", 0, chunk_rows(sequence, rows, plan.plan.rows, every_row))
 
     def told(done: float) -> None:
         if progress is not None and not progress(first + int(done * rows), total):
@@ -80,7 +80,7 @@ async def _chunk(
     return rows
 
 
-def _rows(sequence: Sequence, rows: int, capacity: int, every_row: bool) -> bytes:
+def chunk_rows(sequence: Sequence, rows: int, capacity: int, every_row: bool) -> bytes:
     """(slot, position, done, output row) of a chunk. Rows behind its end are done: they leave no trace in the cache."""
     data = bytearray()
     for i in range(capacity):
