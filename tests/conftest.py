@@ -1,5 +1,6 @@
 """What all tests share: the models and data they read, and an honest word in the summary about what did not run."""
 
+import collections
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ from shaderlm.hosts.native import cache
 if TYPE_CHECKING:
     from gpu import Device
 
-NO_ORACLES = "SHADERLM_ORACLES names no folder"
-NO_SMOLLM2 = "SmolLM2 is not in the cache: run `python3 build.py setup`"
+NO_ORACLES = "SHADERLM_ORACLES names no folder with the data of other projects"
+NO_SMOLLM2 = "SmolLM2 is not in the cache: `python3 build.py setup` fetches it"
 
 
 @pytest.fixture(scope="session")
@@ -53,19 +54,13 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left out, and how to have it."""
-    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
-    for reason, advice in (
-        (NO_ORACLES, "the tests against other projects' data did not run: SHADERLM_ORACLES names no folder with it"),
-        (NO_SMOLLM2, "the tests with SmolLM2 did not run: `python3 build.py setup` fetches it"),
-    ):
-        count = sum(reason in text for text in skipped)
-        if count:
-            terminalreporter.write_line(f"{count} skipped: {advice}", yellow=True)
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = (report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in reports)
+    for reason, count in collections.Counter(reasons).items():
+        terminalreporter.write_line(f"{count} did not run: {reason.removeprefix('Skipped: ')}", yellow=True)
     slow = config.stash.get(SLOW, 0)
     if slow:
-        terminalreporter.write_line(
-            f"{slow} slow tests left out: `python3 build.py test --slow` runs them", yellow=True
-        )
+        terminalreporter.write_line(f"{slow} slow ones left out: `python3 build.py test --slow` runs them", yellow=True)
 
 
 SLOW = pytest.StashKey[int]()

@@ -1,5 +1,6 @@
 """GPUs that a machine shows, the adapters that answer, and what is said where the two differ."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -242,5 +243,23 @@ def test_this_machine_has_an_adapter_with_the_guaranteed_limits():
     assert chosen.name in adapters.listing(listed)
 
 
-def test_a_software_adapter_is_called_one():
-    assert "software adapter" in (adapters.warning(LAVAPIPE, found(LAVAPIPE)) or "")
+def test_a_software_adapter_is_called_one_and_a_gpu_that_goes_unused_is_named():
+    lent = [machine.Gpu("NVIDIA", "NVIDIA H200")]
+    assert re.search(r"(?s)software adapter.*NVIDIA H200", adapters.warning(LAVAPIPE, found(LAVAPIPE), lent) or "")
+    assert adapters.warning(LAVAPIPE, found(LAVAPIPE), []) == (
+        f"{LAVAPIPE.name} is a software adapter: the CPU does the GPU's work, many times slower."
+    )
+
+
+def test_nothing_is_to_be_said_about_a_gpu_in_use():
+    assert adapters.warning(GEFORCE, found(GEFORCE), [machine.Gpu("NVIDIA", "GeForce")]) is None
+
+
+def test_devices_that_tell_nothing_are_passed_over(tmp_path):
+    root = tree(tmp_path, NVIDIA_CARD)
+    (root / "sys/bus/pci/devices/0000:00:00.0/vendor").write_text("")
+    assert machine.find_gpus(root, lspci="") == ()
+
+
+def test_this_machine_can_be_asked_without_a_tree():
+    assert all(gpu.vendor and gpu.description for gpu in machine.find_gpus())

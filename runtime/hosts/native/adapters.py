@@ -76,12 +76,16 @@ def describe(adapter: Adapter) -> str:
     return f"{adapter.name} ({', '.join(part for part in (adapter.kind, adapter.backend, adapter.driver) if part)})"
 
 
-def warning(chosen: Adapter, found: Sequence[FoundAdapter]) -> str | None:
-    """What a person should know about the choice: that it is software, that a GPU goes unused; None if all is well."""
+def warning(chosen: Adapter, found: Sequence[FoundAdapter], gpus: Sequence[machine.Gpu] | None = None) -> str | None:
+    """What a person should know about the choice: that it is software, that a GPU goes unused; None if all is well.
+
+    `gpus` are those that the machine shows; None looks for them.
+    """
     parts = []
     if chosen.kind == "software":
         parts.append(f"{chosen.name} is a software adapter: the CPU does the GPU's work, many times slower.")
-    unused = machine.missing_driver(machine.find_gpus(), [one.facts for one in found])
+    shown = machine.find_gpus() if gpus is None else gpus
+    unused = machine.missing_driver(shown, [one.facts for one in found])
     if unused:
         parts.append(unused)
     return "\n".join(parts) or None
