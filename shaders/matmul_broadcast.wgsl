@@ -7,29 +7,15 @@
 // A workgroup is one subgroup. Each lane keeps one row of x and one pair of weight rows; every lane's x is broadcast to
 // all. Needs the feature subgroups with subgroups of exactly 8; rows in whole tiles of 8.
 
+// include: linear.wgsl
 // include: <quant>
 // include: <input>
 // include: <epilogue>
 
 const TILE_ROWS: u32 = 8u;
 
-struct Linear {
-    planes: vec4<u32>,  // where the planes of W start, in vec4
-    bias: u32,          // where the bias starts, in vec4; 0: none
-    groups: u32,        // K / 32, rounded up
-    pairs: u32,         // pairs of rows of W
-    n_rows: u32,        // rows of W
-    x_stride: u32,      // vec4 a row of x
-}
-
-@group(0) @binding(0) var<storage, read> W: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<uniform> linear: Linear;
-
 var<workgroup> scales: array<f32, 8>;      // [8 rows]
 var<workgroup> tallies: array<Tally, 64>;  // [8 rows, 8 lanes]
-
-// include: bias.wgsl
 
 fn products(a: vec4<f32>, b: vec4<f32>, v: vec4<f32>) -> vec2<f32> {
     return vec2<f32>(dot(a, v), dot(b, v));

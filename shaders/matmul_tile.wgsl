@@ -6,6 +6,7 @@
 // Half of the lanes unpack a group of 32 weights each, the other half fetch 32 values of a row of x, both to workgroup
 // memory; then each of 8 x 8 lanes makes 2 pairs x 4 rows. Needs no feature; 64 lanes, rows in whole tiles of 32.
 
+// include: linear.wgsl
 // include: <quant>
 // include: <input>
 // include: <epilogue>
@@ -13,25 +14,10 @@
 const TILE_PAIRS: u32 = 16u;
 const TILE_ROWS: u32 = 32u;
 
-struct Linear {
-    planes: vec4<u32>,  // where the planes of W start, in vec4
-    bias: u32,          // where the bias starts, in vec4; 0: none
-    groups: u32,        // K / 32, rounded up
-    pairs: u32,         // pairs of rows of W
-    n_rows: u32,        // rows of W
-    x_stride: u32,      // vec4 a row of x
-}
-
-@group(0) @binding(0) var<storage, read> W: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<uniform> linear: Linear;
-
 var<workgroup> w_tile: array<vec4<f32>, 256>;  // [8 quads of K, 16 pairs x 2]
 var<workgroup> x_tile: array<vec4<f32>, 256>;  // [8 quads of K, 32 rows]
 var<workgroup> scales: array<f32, 32>;         // [32 rows]
 var<workgroup> tallies: array<Tally, 256>;     // [32 rows, 8 lanes]
-
-// include: bias.wgsl
 
 fn rows_of(tile: u32, index: u32) -> vec2<u32> {
     let pair = min(tile * TILE_PAIRS + index, linear.pairs - 1u);

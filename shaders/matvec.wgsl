@@ -7,6 +7,7 @@
 // what becomes of their two values. With TEAM = 1 there is no barrier, which is what an adapter on a CPU wants.
 // A row's sum is made in the same order for every M. Needs no feature.
 
+// include: linear.wgsl
 // include: <quant>
 // include: <input>
 // include: <epilogue>
@@ -16,23 +17,8 @@ const TEAM: u32 = 1u;        // parameter: lanes a pair
 const WORKGROUP: u32 = 64u;  // parameter: lanes
 const PAIRS: u32 = WORKGROUP / TEAM;
 
-struct Linear {
-    planes: vec4<u32>,  // where the planes of W start, in vec4
-    bias: u32,          // where the bias starts, in vec4; 0: none
-    groups: u32,        // K / 32, rounded up
-    pairs: u32,         // pairs of rows of W
-    n_rows: u32,        // rows of W
-    x_stride: u32,      // vec4 a row of x
-}
-
-@group(0) @binding(0) var<storage, read> W: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<uniform> linear: Linear;
-
 var<workgroup> shared_sums: array<vec2<f32>, WORKGROUP * M>;
 var<workgroup> tallies: array<Tally, PAIRS * M>;
-
-// include: bias.wgsl
 
 @compute @workgroup_size(WORKGROUP)
 fn main(

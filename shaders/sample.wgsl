@@ -16,6 +16,8 @@
 
 // include: sequence.wgsl
 // include: exponential.wgsl
+// include: fixed_point.wgsl
+// include: random.wgsl
 
 const WORKGROUP: u32 = 256u;
 const MAX_LISTED: u32 = 1024u;
@@ -90,26 +92,6 @@ fn key_at(d: Domain, index: u32) -> u32 {
         return 0u;
     }
     return key_of(logits[d.output * vocab.size + token]);
-}
-
-// 64-bit fixed point, 44 bits behind the point: 0 to 2^20 in steps far below f32's.
-fn to_fixed(value: f32) -> vec2<u32> {
-    let scaled = value * 4096.0;
-    let high = floor(scaled);
-    return vec2<u32>(u32((scaled - high) * 4294967296.0), u32(high));
-}
-
-fn to_float(fixed: vec2<u32>) -> f32 {
-    return f32(fixed.y) * 0.000244140625 + f32(fixed.x) * 5.684341886080802e-14;
-}
-
-fn add_fixed(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-    let low = a.x + b.x;
-    return vec2<u32>(low, a.y + b.y + u32(low < a.x));
-}
-
-fn less_fixed(a: vec2<u32>, b: vec2<u32>) -> bool {
-    return a.y < b.y || (a.y == b.y && a.x < b.x);
 }
 
 fn clear_bins(lane: u32) {
@@ -261,27 +243,6 @@ fn list_blocks(output: u32, k: u32, lane: u32) -> Domain {
         return everything;
     }
     return Domain(1u, n * vocab.block_tokens, output);
-}
-
-// Jarzynski and Olano 2020, "Hash functions for GPU rendering", pcg3d.
-fn hash(seed: u32, position: u32, token: u32) -> u32 {
-    var v = vec3<u32>(seed, position, token) * 1664525u + 1013904223u;
-    v.x += v.y * v.z;
-    v.y += v.z * v.x;
-    v.z += v.x * v.y;
-    v ^= v >> vec3<u32>(16u);
-    v.x += v.y * v.z;
-    v.y += v.z * v.x;
-    v.z += v.x * v.y;
-    return v.x ^ v.z;
-}
-
-// -ln(E), E = -ln(1 - u) for u uniform in (0, 1): precise where u, and so E, is small and the value large.
-fn gumbel(bits: u32) -> f32 {
-    let u = (f32(bits) + 0.5) * 2.3283064365386963e-10;
-    if (u >= 1.0) { return -3.0; }
-    let series = u * (1.0 + u * (0.5 + u * (0.33333334 + u * 0.25)));
-    return -log(select(-log(1.0 - u), series, u < 0.01));
 }
 
 fn summarize(output: u32, lane: u32) -> Head {

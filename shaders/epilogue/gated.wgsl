@@ -2,6 +2,7 @@
 //
 //   y   f32 [rows, stride]
 
+// include: epilogue/no_tally.wgsl
 // include: activation.wgsl
 
 struct Gated {
@@ -11,12 +12,6 @@ struct Gated {
 
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 @group(0) @binding(7) var<uniform> out: Gated;
-
-const HAS_TALLY: bool = false;
-struct Tally { nothing: u32 }
-fn tally_none() -> Tally { return Tally(0u); }
-fn tally_join(a: Tally, b: Tally) -> Tally { return a; }
-fn tally_write(m: u32, workgroup: u32, workgroups: u32, t: Tally) { }
 
 fn pair_rows(pair: u32) -> vec2<u32> {
     return vec2<u32>(pair, out.width + pair);

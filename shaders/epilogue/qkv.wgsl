@@ -9,6 +9,7 @@
 // The weight's rows are those of Q, K and V, as far as this dispatch has them. Lane pairs are the pairs that RoPE turns;
 // Q and K are stored in the order of the pairs, which leaves their dot products as they are.
 
+// include: epilogue/no_tally.wgsl
 // include: <kv>
 // include: rope.wgsl
 
@@ -30,12 +31,6 @@ struct Heads {
 @group(0) @binding(8) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(9) var<storage, read> pages: array<u32>;
 @group(0) @binding(10) var<uniform> heads: Heads;
-
-const HAS_TALLY: bool = false;
-struct Tally { nothing: u32 }
-fn tally_none() -> Tally { return Tally(0u); }
-fn tally_join(a: Tally, b: Tally) -> Tally { return a; }
-fn tally_write(m: u32, workgroup: u32, workgroups: u32, t: Tally) { }
 
 fn pair_rows(pair: u32) -> vec2<u32> {
     let half = heads.head_dim / 2u;

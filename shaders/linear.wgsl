@@ -1,0 +1,26 @@
+// What every linear binds: its weight, its input, and where the parts of the weight lie.
+
+struct Linear {
+    planes: vec4<u32>,  // where the planes of W start, in vec4
+    bias: u32,          // where the bias starts, in vec4; 0: none
+    groups: u32,        // K / 32, rounded up
+    pairs: u32,         // pairs of rows of W
+    n_rows: u32,        // rows of W
+    x_stride: u32,      // vec4 a row of x
+}
+
+@group(0) @binding(0) var<storage, read> W: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<uniform> linear: Linear;
+
+// Biases are f32 behind the planes of W.
+fn bias_of(row: u32) -> f32 {
+    return bitcast<f32>(W[linear.bias + row / 4u][row % 4u]);
+}
+
+fn biases(w_rows: vec2<u32>) -> vec2<f32> {
+    if (linear.bias == 0u) {
+        return vec2<f32>(0.0);
+    }
+    return vec2<f32>(bias_of(w_rows.x), bias_of(w_rows.y));
+}
