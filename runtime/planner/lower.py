@@ -4,21 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ..graph import Attention
-from ..host import Access
 from ..tensors import plane_offsets
-from .buffers import OFFSET_ALIGNMENT, Uses, buffer_sizes, place_values
+from .assembly import Assembly, Groups
 from .choice import PAGE, Deployment
-from .compose import Kernel, Value, compose
+from .compose import Value, compose
 from .fuse import AddProjection, Attend, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
-from .plan import EVERY_ROW, ONE, WHOLE, BufferRange, Dispatch, Extent, Plan, WeightSpec
+from .plan import EVERY_ROW, ONE, Extent, Plan, WeightSpec
 from .rope_turns import rope_uniform
 from .vocabulary import VocabularyLayout
 from .weights import Types, join, single
 
 Mode = Literal["decode", "prefill", "logits"]
 MAX_TOP = 20  # alternatives that a step can report with their log probabilities
-
-Groups = tuple[Extent, Extent, Extent]
 
 
 def lower(ops: Sequence[FusedOp], types: Types, deployment: Deployment, mode: Mode, rows: int) -> Plan:
@@ -33,9 +30,7 @@ class _Lowering:
         self.mode = mode
         self.rows = rows
         self.outputs = 1 if mode == "prefill" else rows
-        self.values: dict[str, int] = {}  # activation -> bytes
-        self.pending: list[tuple[str, Kernel, dict[str, str], Groups, int | None]] = []
-        self.uniforms = bytearray()
+        self.assembly = Assembly()
         self.n_blocks = 0  # entries of the logits' statistics, a row
         self.n_parts = 1  # partial sums of squares that the last writer of the residual left, a row
         self.vocab_size = 0
@@ -44,23 +39,14 @@ class _Lowering:
         self.vocab_size = next(op.linear.width for op in ops if isinstance(op, MakeLogits))
         for op in ops:
             self.lower_op(op)
-        uses: Uses = [_accesses(kernel, bound, self.values) for _, kernel, bound, _, _ in self.pending]
-        places = place_values(self.values, uses, frozenset({"logits"}))
-        dispatches = tuple(
-            Dispatch(label, kernel, tuple(self._range(bound[b.name], places) for b in kernel.bindings), groups, layer)
-            for label, kernel, bound, groups, layer in self.pending
-        )
-        sizes = buffer_sizes(places) | {
-            "uniforms": len(self.uniforms),
-            "rows": 16 * self.rows,
-            "results": (16 + 8 * MAX_TOP) * self.outputs,
-        }
+        dispatches, places, sizes = self.assembly.place(frozenset({"logits"}))
+        own = {"rows": 16 * self.rows, "results": (16 + 8 * MAX_TOP) * self.outputs}
         return Plan(
             self.rows,
             self.outputs,
             dispatches,
-            sizes,
-            bytes(self.uniforms),
+            sizes | own,
+            bytes(self.assembly.uniforms),
             places["logits"],
             places["residual"],
             self.vocab_size,
@@ -363,13 +349,11 @@ class _Lowering:
 
     def value(self, name: str, width: int) -> str:
         """An activation of `width` f32 a row."""
-        self.values[name] = max(self.values.get(name, 0), 4 * width * self.rows)
-        return name
+        return self.assembly.value(name, 4 * width * self.rows)
 
     def output(self, name: str, width: int) -> str:
         """A value of `width` f32 per row of logits."""
-        self.values[name] = 4 * width * self.outputs
-        return name
+        return self.assembly.value(name, 4 * width * self.outputs)
 
     def dispatch(
         self,
@@ -384,28 +368,7 @@ class _Lowering:
     ) -> None:
         prologue = self.d.prologue if file == "matmul_broadcast.wgsl" else ""
         kernel = compose(file, includes=includes, parameters=parameters, prologue=prologue)
-        names = dict(bound)
-        for name, layout in kernel.uniforms.items():
-            names[name] = self._uniform(layout.pack(uniforms[name]))
-        self.pending.append((label if layer is None else f"{layer}.{label}", kernel, names, groups, layer))
-
-    def _uniform(self, data: bytes) -> str:
-        """Add a uniform to the plan's one uniform buffer."""
-        offset = len(self.uniforms)
-        self.uniforms += data + bytes(-len(data) % OFFSET_ALIGNMENT)
-        return f"uniform {offset} {len(data)}"
-
-    def _range(self, name: str, places: Mapping[str, BufferRange]) -> BufferRange:
-        if name in places:
-            return places[name]
-        if name.startswith("uniform "):
-            _, offset, size = name.split()
-            return BufferRange("uniforms", int(offset), int(size))
-        return BufferRange(name, 0, WHOLE)
-
-
-def _accesses(kernel: Kernel, bound: Mapping[str, str], values: Mapping[str, int]) -> dict[str, Access]:
-    return {bound[b.name]: b.access for b in kernel.bindings if bound[b.name] in values}
+        self.assembly.dispatch(label, kernel, bound, uniforms, groups, layer)
 
 
 def _padded(width: int) -> int:
