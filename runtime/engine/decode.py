@@ -31,6 +31,7 @@ class Decoder:
         self.sequences = sequences
         self.plan = plan
         self.positions = [sequence.length for sequence in sequences]  # of the next submit: an upper bound
+        self.ended = [False] * len(sequences)  # as far as results were read
         rows = bytearray()
         for m in range(plan.plan.rows):
             if m < len(sequences):
@@ -45,24 +46,30 @@ class Decoder:
         return cls(engine, sequences, await engine.decode_plan(len(sequences)))
 
     def submit(self, *, n_top: int = 0) -> Step:
-        """One more step for every sequence. Raises OutOfMemory where the cache cannot grow."""
+        """One more step for every sequence that has not ended. Raises OutOfMemory where the cache cannot grow."""
         for i, sequence in enumerate(self.sequences):
-            self.engine.reserve(sequence, self.positions[i] + 1)
-            self.positions[i] += 1
+            if not self.ended[i]:
+                self.engine.reserve(sequence, self.positions[i] + 1)
+                self.positions[i] += 1
         plan = self.plan.plan
         read = BufferRange("results", 0, results_bytes(plan.outputs, n_top))
         readback = self.plan.submit(plan.rows, max(self.positions), stop=plan.sample_end(n_top), read=read)
         assert readback is not None
-        self.engine.rows_computed += len(self.sequences)
+        self.engine.rows_computed += self.ended.count(False)
         return Step(readback, n_top)
 
     async def read(self, step: Step) -> list[StepResult]:
-        """The results of a step, in the order of submitting. The sequences' lengths move on."""
+        """The results of a step, in the order of submitting. The sequences' lengths move on.
+
+        The result of a sequence that ended before is its last one again.
+        """
         data = await self.engine.gpu.finish_read(step.readback)
         results = read_results(data, len(self.sequences), self.plan.plan.outputs, step.n_top)
-        for sequence, result in zip(self.sequences, results, strict=True):
-            sequence.length += 1
-            sequence.tokens.append(result.token)
+        for i, (sequence, result) in enumerate(zip(self.sequences, results, strict=True)):
+            if not self.ended[i]:
+                sequence.length += 1
+                sequence.tokens.append(result.token)
+                self.ended[i] = result.ended
         return results
 
     async def drain(self, steps: Many[Step]) -> None:
