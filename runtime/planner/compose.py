@@ -5,10 +5,11 @@
 WGSL, so that nothing about a kernel is written down twice.
 """
 
-import math
+import ast
+import operator
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -30,6 +31,12 @@ _COMMENT = re.compile(r"//[^\n]*")
 
 # size and alignment in bytes, and the struct module's letter (WGSL specification, section 14.4.1)
 _SCALARS = {"u32": (4, 4, "I"), "i32": (4, 4, "i"), "f32": (4, 4, "f")}
+_OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.floordiv,
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class UniformLayout:
         for name, field in self.fields.items():
             value = values[name]
             numbers = value if isinstance(value, (tuple, list)) else (value,)
+            if len(numbers) != field.count:
+                raise KernelError(f"uniform wants {field.count} numbers for {name}, got {len(numbers)}")
             struct.pack_into(f"<{len(numbers)}{field.letter}", data, field.offset, *numbers)
         return bytes(data)
 
@@ -180,13 +189,11 @@ def _kind(kind: str) -> tuple[int, int, str, int]:
 
 def _workgroup_bytes(code: str, structs: Mapping[str, UniformLayout]) -> int:
     """Bytes of workgroup memory, which wgpu does not hold against the limit by itself."""
-    consts: dict[str, int] = {}
-    for name, value in _CONST.findall(code):
-        consts[name] = _number(value, consts)
+    consts = dict(_CONST.findall(code))
     return sum(_bytes_of(kind, consts, structs) for kind in _WORKGROUP.findall(code))
 
 
-def _bytes_of(kind: str, consts: Mapping[str, int], structs: Mapping[str, UniformLayout]) -> int:
+def _bytes_of(kind: str, consts: Mapping[str, str], structs: Mapping[str, UniformLayout]) -> int:
     kind = kind.strip()
     array = re.fullmatch(r"array<(.+), ([^,]+)>", kind)
     if array:
@@ -196,10 +203,21 @@ def _bytes_of(kind: str, consts: Mapping[str, int], structs: Mapping[str, Unifor
     return _kind(re.sub(r"^atomic<(\w+)>$", r"\1", kind))[0]
 
 
-def _number(expression: str, consts: Mapping[str, int]) -> int:
-    """A product or quotient of constants and literals, or 0xfff."""
-    value: float = 1
-    for operator, term in re.findall(r"([*/]?)\s*(\w+)", expression):
-        factor = consts[term] if term in consts else int(term.rstrip("u"), 0)
-        value = value / factor if operator == "/" else value * factor
-    return math.floor(value)
+def _number(expression: str, consts: Mapping[str, str]) -> int:
+    """An expression of u32 constants and literals, by WGSL's rules. Raises KernelError for what is none."""
+    text = re.sub(r"\b(0x[0-9a-fA-F]+|[0-9]+)u\b", r"\1", expression.strip())
+    try:
+        return _evaluated(ast.parse(text, mode="eval").body, consts)
+    except (SyntaxError, KeyError, ZeroDivisionError) as error:
+        raise KernelError(f"{expression.strip()!r} is no number that the composer can tell") from error
+
+
+def _evaluated(node: ast.expr, consts: Mapping[str, str]) -> int:
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.Name(id=name):
+            return _number(consts[name], consts)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_evaluated(left, consts), _evaluated(right, consts))
+    raise KeyError(ast.dump(node))
