@@ -1,8 +1,6 @@
 """A chat's messages and options, and the slash commands that change them."""
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +8,7 @@ from typing import Any, cast
 from ..chat import Message
 from ..options import Options
 from .arguments import UsageError, check_options
+from .writing import write_json
 
 HELP = """\
 /set NAME VALUE   an option of the next answers: /set temperature 0.5; "none" takes it back; /set alone lists them
@@ -73,21 +72,6 @@ def command(line: str, conversation: Conversation) -> str:
     raise UsageError(f"There is no command {name}; /help lists them. A message that begins with / is typed with //.")
 
 
-def save(path: Path, messages: list[Message]) -> None:
-    """Write the messages as JSON: the whole file, or none. Raises OSError."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(messages, file, ensure_ascii=False, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
-
-
 def _set(text: str, conversation: Conversation) -> str:
     if not text:
         listed = [f"{name} {value!r}" for name, value in conversation.options.items()]
@@ -123,7 +107,7 @@ def _save(name: str, conversation: Conversation) -> str:
         raise UsageError("To which file? For instance: /save chat.json")
     path = Path(name).expanduser()
     try:
-        save(path, conversation.messages)
+        write_json(path, conversation.messages)
     except OSError as error:
         raise UsageError(f"{path} could not be written: {error.strerror or error}.") from error
     return f"{len(conversation.messages)} messages are in {path}"

@@ -46,14 +46,25 @@ def load(place: Place) -> api.Model:
     started = time.perf_counter()
     with Bar("loading", "bytes") as bar:
         model = api.load(
-            place.path,
-            context=place.context,
-            adapter=place.adapter_index,
-            kv_dtype=place.kv_dtype,
-            progress=bar,
+            place.path, context=place.context, adapter=place.adapter_index, kv_dtype=place.kv_dtype, progress=bar
         )
-    note(f"{model.name}: loaded in {time.perf_counter() - started:.1f} s, {context_taken(model)}")
+    _tell(model, started)
     return model
+
+
+async def load_async(place: Place) -> api.AsyncModel:
+    """As `load`, for an event loop."""
+    started = time.perf_counter()
+    with Bar("loading", "bytes") as bar:
+        model = await api.load_async(
+            place.path, context=place.context, adapter=place.adapter_index, kv_dtype=place.kv_dtype, progress=bar
+        )
+    _tell(model, started)
+    return model
+
+
+def _tell(model: api.Model | api.AsyncModel, started: float) -> None:
+    note(f"{model.name}: loaded in {time.perf_counter() - started:.1f} s, {context_taken(model)}")
 
 
 def context_taken(model: api.Model | api.AsyncModel) -> str:

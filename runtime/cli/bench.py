@@ -1,0 +1,166 @@
+"""Measure a model on an adapter: speed, what a token costs the host, the share of the memory's bandwidth.
+
+The model is smollm2 unless another is named. Medians of several runs; the prompt is made of token ids spread over the
+vocabulary, the answer has a fixed length and is drawn with the default options.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .. import api
+from ..core import Core
+from . import loading, measuring
+from .arguments import UsageError, add_model_arguments, model_of, no_words_left
+from .measuring import Settings, Spread, StepCost
+from .report import show
+from .terminal import note
+from .writing import write_json
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was measured; rates are per second."""
+
+    load_seconds: float
+    first_answer_seconds: float  # to the first token ever: kernels are compiled
+    time_to_first_token: Spread
+    prefill_tokens: Spread
+    decode_tokens: Spread
+    next_turn_first_token: Spread
+    step: StepCost
+    step_bytes: int  # weights, keys and values that a decode step reads
+    copy_bytes: Spread  # read and written by the device's own copies
+    copy_share: float  # of that, what decode reads
+    ticker_late_p99: float
+    ticker_late_max: float
+    ticks: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "shaderlm bench [options] [MODEL]"
+    parser.add_argument(
+        "--prompt-tokens", type=int, default=128, metavar="N", help="length of the prompt (default 128)"
+    )
+    parser.add_argument("--tokens", type=int, default=32, metavar="N", help="length of the answers (default 32)")
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="how often each is measured (default 3)")
+    parser.add_argument(
+        "--no-kv-cache", action="store_true", help="compute each token from the whole text before it, for comparison"
+    )
+    parser.add_argument(
+        "--no-prefix-reuse", action="store_true", help="compute the next turn's prompt from its first token on"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE too; - prints them instead")
+    add_model_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    source = model_of(arguments, default="smollm2")
+    no_words_left(arguments)
+    settings = settings_of(arguments)
+    place = loading.choose_place(source, arguments)
+    report = asyncio.run(measure(place, settings))
+    if arguments.json == "-":
+        print(json.dumps(report))
+        return 0
+    show(report)
+    if arguments.json:
+        write_json(Path(arguments.json), report)
+        note(f"The figures are in {arguments.json}")
+    return 0
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Raises UsageError for lengths that cannot be measured."""
+    for name, least in (("prompt_tokens", 1), ("tokens", 2), ("runs", 1)):
+        if getattr(arguments, name) < least:
+            raise UsageError(f"--{name.replace('_', '-')}: must be at least {least}, not {getattr(arguments, name)}.")
+    return Settings(
+        arguments.prompt_tokens,
+        arguments.tokens,
+        arguments.runs,
+        kv_cache=not arguments.no_kv_cache,
+        prefix_reuse=not arguments.no_prefix_reuse,
+    )
+
+
+async def measure(place: loading.Place, settings: Settings) -> dict[str, Any]:
+    """Load, measure everything, and say under which conditions."""
+    load_before = _load_average()
+    started = time.perf_counter()
+    async with await loading.load_async(place) as model:
+        load_seconds = time.perf_counter() - started
+        if model.context < settings.context:
+            raise UsageError(
+                f"These measurements take {settings.context} positions, but the context has {model.context}: "
+                "give less --prompt-tokens or --tokens, or more --context."
+            )
+        results = await _measure(model, settings, load_seconds)
+        conditions = await _conditions(model, place, load_before)
+    return {"shaderlm": "bench", **conditions, "settings": asdict(settings), "results": asdict(results)}
+
+
+async def _measure(model: api.AsyncModel, settings: Settings, load_seconds: float) -> Results:
+    ids = measuring.prompt(await measuring.vocab_size(model), settings.prompt_tokens)
+    note("measuring answers ...")
+    first = await measuring.answer(model, ids, settings.tokens, settings)
+    answers = [await measuring.answer(model, ids, settings.tokens, settings) for _ in range(settings.runs)]
+    turns = [await measuring.next_turn(model, settings) for _ in range(settings.runs)]
+    note("counting what a token costs ...")
+    step = await measuring.step_cost(model, settings)
+    note("measuring the copy bandwidth ...")
+    copies = await measuring.copy_bandwidth(model, settings.runs)
+    note("watching a ticker while answers stream ...")
+    late = await measuring.lateness(model, settings)
+    decode = Spread.of([answer.decode for answer in answers])
+    step_bytes = await measuring.step_bytes(model, settings.prompt_tokens + settings.tokens // 2)
+    return Results(
+        load_seconds=load_seconds,
+        first_answer_seconds=first.time_to_first_token,
+        time_to_first_token=Spread.of([answer.time_to_first_token for answer in answers]),
+        prefill_tokens=Spread.of([answer.prefill for answer in answers]),
+        decode_tokens=decode,
+        next_turn_first_token=Spread.of(turns),
+        step=step,
+        step_bytes=step_bytes,
+        copy_bytes=copies,
+        copy_share=step_bytes * decode.median / copies.median,
+        ticker_late_p99=measuring.percentile(late, 0.99),
+        ticker_late_max=max(late),
+        ticks=len(late),
+    )
+
+
+async def _conditions(model: api.AsyncModel, place: loading.Place, load_before: list[float] | None) -> dict[str, Any]:
+    async def kernels(core: Core) -> dict[str, Any]:
+        return asdict(core.engine.deployment.choice)
+
+    adapter = model.adapter
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "model": {"file": model.name, "bytes": os.path.getsize(place.path), "context": model.context},
+        "adapter": {key: getattr(adapter, key) for key in ("name", "kind", "backend", "driver")},
+        "versions": {
+            "shaderlm": version("shaderlm"),
+            "wgpu": version("wgpu"),
+            "python": platform.python_version(),
+            "system": platform.platform(),
+        },
+        "cpus": os.cpu_count(),
+        "load_average": {"before": load_before, "after": _load_average()},
+        "arithmetic": "exact",
+        "kv_dtype": place.kv_dtype,
+        "kernels": await model.run_on_engine(kernels),
+    }
+
+
+def _load_average() -> list[float] | None:
+    """Of 1, 5 and 15 minutes, where the system has such a thing."""
+    return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None
