@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
         say(str(stop))
         return 1
     except KeyboardInterrupt:
+        print(file=sys.stderr)  # a step may have left its line unfinished
         say("stopped; the next start goes on from here")
         return 130
 
