@@ -40,7 +40,7 @@ class Core:
     def prompt_request(self, prompt: Prompt, options: Mapping[str, Any]) -> Request:
         """A request to go on from a text or from token ids. Raises InvalidOption, TokenizerError."""
         ids = self.text_tokenizer().encode(prompt, parse_special=True) if isinstance(prompt, str) else _ids(prompt)
-        return self._request(ids, options, continues=True)
+        return self._request(ids, options, continues=any(self._is_text(token) for token in ids))
 
     def chat_request(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Request:
         """A request for the next message of a chat. Raises InvalidOption, TemplateError, TokenizerError."""
@@ -77,6 +77,12 @@ class Core:
         if self.tokenizer is None:
             raise TokenizerError(f"{self.name} has no tokenizer: give its prompts as token ids.")
         return self.tokenizer
+
+    def _is_text(self, token: int) -> bool:
+        """Whether a token of a prompt is text that an answer goes on from, and no mark such as BOS."""
+        if self.tokenizer is None or not 0 <= token < self.tokenizer.vocab_size:
+            return True
+        return not self.tokenizer.is_special(token)
 
     def _request(self, ids: Sequence[int], options: Mapping[str, Any], *, continues: bool) -> Request:
         ends = self.tokenizer.eos_ids if self.tokenizer is not None else ()
