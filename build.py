@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> int:
         say(str(stop))
         return 1
     except KeyboardInterrupt:
-        print(file=sys.stderr)  # a step may have left its line unfinished
+        # A step may have left its line unfinished and the cursor hidden.
+        print("\x1b[?25h" if sys.stderr.isatty() else "", file=sys.stderr)
         say("stopped; the next start goes on from here")
         return 130
 
