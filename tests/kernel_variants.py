@@ -1,0 +1,90 @@
+"""Every kernel that an engine can put on a device, found by asking the planner for the plans of all kinds of models."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+from random_llama import random_llama
+from shaderlm.graph import Graph
+from shaderlm.host import Adapter
+from shaderlm.models import ARCHITECTURES
+from shaderlm.models.decoder import Fields
+from shaderlm.planner.choice import DECODE_ROWS, Deployment, KvDtype, choose_kernels
+from shaderlm.planner.compose import Kernel, compose
+from shaderlm.planner.fuse import fuse
+from shaderlm.planner.lower import Mode, lower
+from shaderlm.planner.plan import Plan
+from shaderlm.tensors import WEIGHT_TYPES, WeightType
+
+ADAPTERS = (
+    Adapter("GPU", "discrete", "WebGPU"),
+    Adapter("CPU", "software", "WebGPU"),
+    Adapter("CPU with subgroups", "software", "WebGPU", features=frozenset({"subgroups"}), subgroup_size=8),
+)
+KV_DTYPES: tuple[KvDtype, ...] = ("f16", "f32")
+STEPS: list[tuple[Mode, int]] = [("logits", 32), ("prefill", 64), *(("decode", rows) for rows in DECODE_ROWS)]
+OUTSIDE_OF_PLANS = ("relayout.wgsl", "count_tokens.wgsl")  # what engine/ composes itself
+
+_PARAMETER = re.compile(r"^const (\w+): \w+ = ([^;]+);\s*// parameter", re.MULTILINE)
+
+
+@cache
+def kernel_variants(prologue: str = "") -> dict[str, Kernel]:
+    """Kernels by a name that tells files and parameters, each once; `prologue` goes before those with subgroups."""
+    plans = itertools.chain(_of_weight_types(prologue), _of_mixed_types(prologue), _of_head_sizes(prologue))
+    kernels = [dispatch.kernel for plan in plans for dispatch in plan.dispatches]
+    kernels += [compose(file) for file in OUTSIDE_OF_PLANS]
+    return {_name(kernel): kernel for kernel in {kernel.source.code: kernel for kernel in kernels}.values()}
+
+
+def needs_subgroups(kernel: Kernel) -> bool:
+    return "subgroupBroadcast" in kernel.source.code
+
+
+def _of_weight_types(prologue: str) -> Iterator[Plan]:
+    """Each type in all weights, by each convention of RoPE."""
+    for kind, interleaved, kv, adapter in itertools.product(WEIGHT_TYPES.values(), (False, True), KV_DTYPES, ADAPTERS):
+        model = {"rope_interleaved": interleaved, "n_layers": 1}
+        yield from _plans(model, {}, kind, kv, adapter, prologue=prologue)
+
+
+def _of_mixed_types(prologue: str) -> Iterator[Plan]:
+    """Gate and up of different types, each type in either."""
+    types = list(WEIGHT_TYPES.values())
+    for (gate, up), adapter in itertools.product(zip(types, types[1:] + types[:1], strict=True), ADAPTERS):
+        yield from _plans({"n_layers": 1}, {"blk.0.ffn_gate.weight": gate}, up, "f16", adapter, prologue=prologue)
+
+
+def _of_head_sizes(prologue: str) -> Iterator[Plan]:
+    """Heads of fewer and of more values than a workgroup takes at once, in contexts that are split differently."""
+    for head_dim, context, kv, adapter in itertools.product((16, 64, 80, 128), (512, 16384), KV_DTYPES, ADAPTERS):
+        model, f32 = {"head_dim": head_dim, "n_layers": 1}, WEIGHT_TYPES["F32"]
+        yield from _plans(model, {}, f32, kv, adapter, context=context, steps=STEPS[1:3], prologue=prologue)
+
+
+def _plans(
+    changes: Mapping[str, object],
+    types: Mapping[str, WeightType],
+    others: WeightType,
+    kv: KvDtype,
+    adapter: Adapter,
+    *,
+    context: int = 512,
+    steps: Sequence[tuple[Mode, int]] = STEPS,
+    prologue: str,
+) -> Iterator[Plan]:
+    """Plans of a small Llama whose weights have `types`, or else the type `others`."""
+    hyperparameters, weights = random_llama(1, **changes)
+    graph = Graph()
+    llama = ARCHITECTURES["llama"]
+    ops = fuse(llama.build(graph, llama.config(Fields(hyperparameters, "a model"), weights)))
+    deployment = Deployment(choose_kernels(adapter, context), context, 1, kv, (None,), prologue)
+    for mode, rows in steps:
+        yield lower(ops, dict.fromkeys(graph.weights, others) | dict(types), deployment, mode, rows)
+
+
+def _name(kernel: Kernel) -> str:
+    return " ".join(
+        [kernel.source.label, *(f"{name}={value}" for name, value in _PARAMETER.findall(kernel.source.code))]
+    )
