@@ -6,13 +6,15 @@
 // Everything is counted in 16-bit halves. A thread makes one word of the plane; where a plane's range starts or ends inside
 // a word, the other half is kept. Rows of one-value blocks are padded with zeros. Needs no feature.
 
+const PLANE_HALVES: u32 = 1u;  // parameter: halves a block has in this plane
+const BLOCK_HALVES: u32 = 1u;  // parameter: halves a block has in the file
+const BLOCK_OFFSET: u32 = 0u;  // parameter: where the plane's halves start in a block
+const PADDED: bool = true;     // parameter: whether rows are longer in the plane than in the file
+
 struct Chunk {
     first_half: u32,      // first half of the plane that this chunk makes
     n_halves: u32,
     plane: u32,           // where the plane starts in the buffer, in words
-    plane_halves: u32,    // halves a block has in this plane
-    block_halves: u32,    // halves a block has in the file
-    block_offset: u32,    // where the plane's halves start in a block
     row_blocks: u32,      // blocks a row has in the file
     padded_blocks: u32,   // and in the plane
     first_block: u32,     // the chunk's first block, counted in the tensor
@@ -24,14 +26,18 @@ struct Chunk {
 @group(0) @binding(2) var<uniform> chunk: Chunk;
 
 fn half_of(index: u32) -> u32 {
-    let block = index / chunk.plane_halves;
-    let row = block / chunk.padded_blocks - chunk.first_row;
-    let column = block % chunk.padded_blocks;
-    if (column >= chunk.row_blocks) {
-        return 0u;
+    var block = index / PLANE_HALVES;
+    if (PADDED) {
+        let row = block / chunk.padded_blocks - chunk.first_row;
+        let column = block % chunk.padded_blocks;
+        if (column >= chunk.row_blocks) {
+            return 0u;
+        }
+        block = row * chunk.row_blocks + column;
+    } else {
+        block -= chunk.first_row * chunk.row_blocks;
     }
-    let source = (row * chunk.row_blocks + column - chunk.first_block) * chunk.block_halves
-        + chunk.block_offset + index % chunk.plane_halves;
+    let source = (block - chunk.first_block) * BLOCK_HALVES + BLOCK_OFFSET + index % PLANE_HALVES;
     return (blocks[source / 2u] >> (16u * (source & 1u))) & 0xffffu;
 }
 

@@ -1,7 +1,7 @@
 """Weights on the GPU: streamed from the source through a small ring, moved into planes, never changed.
 
-The ring holds at most 8 MB, however large the model: a chunk of whole blocks is written to a staging buffer, kernels
-move its planes to their places, and before a staging buffer is used again its work is waited for.
+The ring holds at most 8 MB, however large the model: chunks of whole blocks are written to a staging buffer, kernels
+move their planes to their places, and before a staging buffer is used again its work is waited for.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from ..formats.checkpoint import Checkpoint, TensorInfo
 from ..host import BindGroup, BoundBuffer, Buffer, ByteSource, Chunk, Gpu, Pipeline, Usage
+from ..planner.buffers import OFFSET_ALIGNMENT
 from ..planner.compose import Kernel, compose
 from ..planner.plan import WeightSpec
-from ..tensors import plane_offsets
+from ..tensors import Plane, plane_offsets
 
 STAGING_BYTES = 4 << 20
 RING = 2  # staging buffers
+MOVES = 64  # planes of chunks that a staging buffer may feed
 MAX_GROUPS_X = 32_768
 
 Progress = Callable[[int], None]  # told how many more bytes of the file are on the GPU
@@ -40,18 +42,18 @@ class WeightLoader:
         self.gpu = gpu
         self.checkpoint = checkpoint
         self.progress = progress
-        self.turn = 0
+        self.turn = 0  # the staging buffer that is being filled
+        self.used = 0  # bytes of it
+        self.moves = 0  # uniforms of it
         self.queued = 0  # bytes that the driver holds a copy of until they are waited for
         self.staging: list[Buffer] = []
         self.uniforms: list[Buffer] = []
 
     async def open(self) -> None:
-        """Make the ring and its kernel."""
-        self.kernel: Kernel = compose("relayout.wgsl")
-        self.pipeline: Pipeline = await self.gpu.create_pipeline(self.kernel.source)
+        """Make the ring."""
         for i in range(RING):
             self.staging.append(self.gpu.create_buffer(f"upload {i}", STAGING_BYTES))
-            self.uniforms.append(self.gpu.create_buffer(f"upload chunk {i}", 1024, Usage.UNIFORM))
+            self.uniforms.append(self.gpu.create_buffer(f"upload chunk {i}", MOVES * OFFSET_ALIGNMENT, Usage.UNIFORM))
 
     def close(self) -> None:
         for buffer in (*self.staging, *self.uniforms):
@@ -93,42 +95,84 @@ class WeightLoader:
 
     async def _relayout(self, spec: WeightSpec, tensor: TensorInfo, weight: ResidentWeight, first_row: int) -> None:
         row_blocks = spec.width // spec.type.block
+        kernels = [self._kernel(spec, plane) for plane in spec.type.planes]
+        pipelines = [await self.gpu.create_pipeline(kernel.source) for kernel in kernels]
         blocks_at_once = STAGING_BYTES // spec.type.bytes // 2 * 2  # even: chunks start at whole words
         if row_blocks != spec.padded_blocks:
             blocks_at_once = blocks_at_once // (2 * row_blocks) * 2 * row_blocks
         async for position, size, chunk in _chunks(self.checkpoint.source, tensor, blocks_at_once * spec.type.bytes):
-            if self.turn == RING:
-                await self._wait()
-            self.gpu.write_buffer(self.staging[self.turn], 0, chunk)
+            place = await self._place(size, len(kernels))
+            self.gpu.write_buffer(place.staging.buffer, place.staging.offset, chunk)
             first_block, n_blocks = position // spec.type.bytes, size // spec.type.bytes
-            self._move(list(plane_moves(spec, row_blocks, first_row, first_block, n_blocks)), weight)
-            self.turn += 1
+            moves = plane_moves(spec, row_blocks, first_row, first_block, n_blocks)
+            self._move(kernels, pipelines, list(moves), place, weight)
             self.progress(size)
+
+    async def _place(self, size: int, n_moves: int) -> "_Place":
+        """Room for a chunk and its uniforms, behind what was placed before; waits where the ring is full."""
+        if self.used + size > STAGING_BYTES or self.moves + n_moves > MOVES:
+            self.turn, self.used, self.moves = self.turn + 1, 0, 0
+        if self.turn == RING:
+            await self._wait()
+        place = _Place(
+            BoundBuffer(self.staging[self.turn], self.used, -(-size // 4) * 4),
+            self.uniforms[self.turn],
+            OFFSET_ALIGNMENT * self.moves,
+        )
+        self.used += -(-size // OFFSET_ALIGNMENT) * OFFSET_ALIGNMENT
+        self.moves += n_moves
+        return place
 
     async def _wait(self) -> None:
         await self.gpu.wait()
-        self.turn = self.queued = 0
+        self.turn = self.used = self.moves = self.queued = 0
 
-    def _move(self, moves: list[dict[str, int]], weight: ResidentWeight) -> None:
-        """Run the kernel once for each plane of the chunk in the current staging buffer."""
-        layout = self.kernel.uniforms["chunk"]
-        staging, uniforms = self.staging[self.turn], self.uniforms[self.turn]
+    def _kernel(self, spec: WeightSpec, plane: Plane) -> Kernel:
+        return compose(
+            "relayout.wgsl",
+            parameters={
+                "PLANE_HALVES": plane.size // 2,
+                "BLOCK_HALVES": spec.type.bytes // 2,
+                "BLOCK_OFFSET": plane.offset // 2,
+                "PADDED": spec.padded_blocks != spec.width // spec.type.block,
+            },
+        )
+
+    def _move(
+        self,
+        kernels: list[Kernel],
+        pipelines: list[Pipeline],
+        moves: list[dict[str, int]],
+        place: "_Place",
+        weight: ResidentWeight,
+    ) -> None:
+        """Run a kernel for each plane of the chunk."""
         groups: list[BindGroup] = []
         counts: list[int] = []
         for i, move in enumerate(moves):
-            self.gpu.write_buffer(uniforms, 256 * i, layout.pack(move))
+            layout, offset = kernels[i].uniforms["chunk"], place.first_uniform + OFFSET_ALIGNMENT * i
+            self.gpu.write_buffer(place.uniforms, offset, layout.pack(move))
             bound = [
-                BoundBuffer(staging, 0, STAGING_BYTES),
+                place.staging,
                 BoundBuffer(weight.buffer, 0, weight.size),
-                BoundBuffer(uniforms, 256 * i, layout.size),
+                BoundBuffer(place.uniforms, offset, layout.size),
             ]
-            groups.append(self.gpu.create_bind_group(self.pipeline, bound))
+            groups.append(self.gpu.create_bind_group(pipelines[i], bound))
             words = -(-(move["first_half"] % 2 + move["n_halves"]) // 2)
             x = min(-(-words // 64), MAX_GROUPS_X)
             counts += [x, -(-words // (64 * x)), 1]
-        program = self.gpu.freeze([self.pipeline] * len(groups), groups)
+        program = self.gpu.freeze(pipelines, groups)
         self.gpu.submit(program, counts)
         self.gpu.release(program)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a chunk lies in the ring, and the uniforms of its moves."""
+
+    staging: BoundBuffer
+    uniforms: Buffer
+    first_uniform: int
 
 
 def plane_moves(
@@ -147,9 +191,6 @@ def plane_moves(
             "first_half": target_block * plane.size // 2,
             "n_halves": target_blocks * plane.size // 2,
             "plane": start // 4,
-            "plane_halves": plane.size // 2,
-            "block_halves": spec.type.bytes // 2,
-            "block_offset": plane.offset // 2,
             "row_blocks": row_blocks,
             "padded_blocks": padded,
             "first_block": first_block,
