@@ -33,6 +33,7 @@ class Assembly:
     """Dispatches in order, the sizes of the activations between them, and one uniform buffer for all."""
 
     values: dict[str, int] = field(default_factory=dict)  # activation -> bytes
+    unshared: set[str] = field(default_factory=set)  # activations whose bytes no other is ever written to
     pending: list[_Pending] = field(default_factory=list)
     uniforms: bytearray = field(default_factory=bytearray)
 
@@ -58,7 +59,7 @@ class Assembly:
     def place(self, kept: frozenset[str]) -> tuple[tuple[Dispatch, ...], dict[str, BufferRange], dict[str, int]]:
         """The dispatches, where each value lies, and the bytes of the buffers that hold them."""
         uses = [pending.accesses(self.values) for pending in self.pending]
-        places = place_values(self.values, uses, kept)
+        places = place_values(self.values, uses, kept, frozenset(self.unshared))
         dispatches = tuple(
             Dispatch(
                 pending.label,

@@ -23,9 +23,15 @@ class _Placed:
     last: int
 
 
-def place_values(sizes: Mapping[str, int], uses: Uses, kept: frozenset[str]) -> dict[str, BufferRange]:
-    """A range for every value. `sizes` are bytes; `kept` values stay readable after the step."""
-    lifetimes = {name: _lifetime(name, uses, name in kept) for name in sizes}
+def place_values(
+    sizes: Mapping[str, int], uses: Uses, kept: frozenset[str], unshared: frozenset[str] = frozenset()
+) -> dict[str, BufferRange]:
+    """A range for every value. `sizes` are bytes; `kept` values stay readable after the step.
+
+    Nothing else is ever written to the bytes of an `unshared` value.
+    """
+    whole_step = dict.fromkeys(unshared, (0, len(uses)))
+    lifetimes = {name: _lifetime(name, uses, name in kept) for name in sizes} | whole_step
     colours: list[dict[str, _Placed]] = []
     for name in sorted(sizes, key=lambda value: (lifetimes[value], value)):
         colour = next((c for c in colours if not any(_conflict(name, other, uses) for other in c)), None)

@@ -6,8 +6,9 @@ linear behind the norm scales its result. So every writer of the stream is told 
 
 from dataclasses import dataclass
 
-from ..errors import KernelError
+from ..errors import InvalidConfig, KernelError
 from ..graph import Activation, Add, Attention, Embed, Gated, Linear, Node, RmsNorm
+from .rope_turns import MAX_PAIRS
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,16 @@ class MakeLogits:
     norm: RmsNorm
 
 
+LARGEST_HEAD = 2 * MAX_PAIRS  # values
+
 FusedOp = EmbedRows | ProjectQkv | Attend | AddProjection | GateUp | MakeLogits
 
 
 def fuse(root: Node) -> list[FusedOp]:
-    """The operations of a step, in order. Raises KernelError for a graph that has no fused form yet."""
+    """The operations of a step, in order.
+
+    Raises KernelError for a graph that has no fused form yet, InvalidConfig for heads that no kernel takes.
+    """
     if not isinstance(root, Linear) or not isinstance(root.x, RmsNorm):
         raise KernelError("a graph must end in a linear behind a norm")
     backwards: list[FusedOp] = [MakeLogits(root, root.x)]
@@ -99,6 +105,8 @@ def fuse(root: Node) -> list[FusedOp]:
 
 def _attention(attention: Attention) -> tuple[list[FusedOp], RmsNorm]:
     q, k, v = attention.q, attention.k, attention.v
+    if attention.head_dim % 2 or attention.head_dim > LARGEST_HEAD:
+        raise InvalidConfig(f"head_dim is {attention.head_dim}; attention is made for even sizes up to {LARGEST_HEAD}.")
     if not (isinstance(q, Linear) and isinstance(k, Linear) and isinstance(v, Linear)):
         raise KernelError("q, k and v must be linears")
     norm = q.x

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ..graph import Attention
-from ..tensors import plane_offsets
 from .assembly import Assembly, Groups
 from .choice import PAGE, Deployment
 from .compose import Value, compose
@@ -12,7 +11,7 @@ from .fuse import AddProjection, Attend, EmbedRows, FusedOp, GateUp, MakeLogits,
 from .plan import EVERY_ROW, ONE, Extent, Plan, WeightSpec
 from .rope_turns import rope_uniform
 from .vocabulary import VocabularyLayout
-from .weights import Types, join, single
+from .weights import Types, join, linear_uniform, plane_starts, single
 
 Mode = Literal["decode", "prefill", "logits"]
 MAX_TOP = 20  # alternatives that a step can report with their log probabilities
@@ -84,13 +83,13 @@ class _Lowering:
                 "rows": "rows",
                 "tokens": "tokens",
                 "residual": self.value("residual", width),
-                "normed": self.value("normed", _padded(width)),
+                "normed": self.linear_input("normed", width),
                 "sums": self.value("sums", 1),
                 "gain": f"weight:{op.next_norm.weight}",
             },
             {
                 "table": {
-                    "planes": _planes(weight),
+                    "planes": plane_starts(weight),
                     "groups": weight.groups,
                     "width": width,
                     "stride": _padded(width),
@@ -137,7 +136,8 @@ class _Lowering:
         a = op.attention
         kv = {"kv": f"kv/{self.d.kv_dtype}.wgsl"}
         window = a.window if a.window is not None else 0xFFFFFFFF
-        stride = _padded(a.n_heads * a.head_dim)
+        width = a.n_heads * a.head_dim
+        stride = _padded(width)
         parameters: dict[str, Value] = {
             "HEAD_DIM": a.head_dim,
             "SPLIT": self.d.choice.split,
@@ -158,7 +158,7 @@ class _Lowering:
                 "attention_prefill.wgsl",
                 kv,
                 parameters | {"PAGE": PAGE},
-                {"q": "q", **cache, "y": self.value("attended", stride)},
+                {"q": "q", **cache, "y": self.linear_input("attended", width)},
                 {"heads": heads | {"stride": stride // 2}},
                 (Extent(a.n_heads), EVERY_ROW, ONE),
                 a.layer,
@@ -181,7 +181,7 @@ class _Lowering:
             "attention_combine.wgsl",
             {},
             parameters,
-            {"parts": "attention_parts", "rows": "rows", "y": self.value("attended", stride)},
+            {"parts": "attention_parts", "rows": "rows", "y": self.linear_input("attended", width)},
             {
                 "heads": {
                     "n_heads": a.n_heads,
@@ -218,7 +218,7 @@ class _Lowering:
         norm = self.norm(op.norm.x.width, op.norm.eps)
         width = op.gate.width
         out = {"out": {"width": width, "stride": _padded(width)}}
-        y = {"y": self.value("gated", _padded(width))}
+        y = {"y": self.linear_input("gated", width)}
         weights = join((op.gate, op.up), self.types)
         epilogues = ("gated",) if len(weights) == 1 else ("plain", "up")
         for weight, epilogue in zip(weights, epilogues, strict=True):
@@ -335,7 +335,7 @@ class _Lowering:
             "kv": f"kv/{self.d.kv_dtype}.wgsl",
         }
         all_bound = {"W": f"weight:{weight.name}", "x": x, **bound}
-        all_uniforms: dict[str, Mapping[str, object]] = {"linear": _linear(weight, pairs), **uniforms}
+        all_uniforms: dict[str, Mapping[str, object]] = {"linear": linear_uniform(weight, pairs), **uniforms}
         if norm is not None:
             all_bound["parts"] = "sums"
             all_uniforms["norm"] = norm
@@ -350,6 +350,16 @@ class _Lowering:
     def value(self, name: str, width: int) -> str:
         """An activation of `width` f32 a row."""
         return self.assembly.value(name, 4 * width * self.rows)
+
+    def linear_input(self, name: str, width: int) -> str:
+        """An activation that a linear reads: rows are filled up to groups of 32.
+
+        What fills them is multiplied by zero weights and written by no kernel. It stays the zeros that the buffer was
+        made of, because a NaN left there by another value would reach every sum.
+        """
+        if width % 32:
+            self.assembly.unshared.add(name)
+        return self.value(name, _padded(width))
 
     def output(self, name: str, width: int) -> str:
         """A value of `width` f32 per row of logits."""
@@ -373,22 +383,3 @@ class _Lowering:
 
 def _padded(width: int) -> int:
     return -(-width // 32) * 32
-
-
-def _planes(weight: WeightSpec) -> tuple[int, ...]:
-    """Where the planes start, in vec4, as four numbers."""
-    starts = [offset // 16 for offset in plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[:-1]]
-    return tuple(starts + [0] * (4 - len(starts)))
-
-
-def _linear(weight: WeightSpec, pairs: int) -> dict[str, object]:
-    has_bias = any(bias is not None for bias in weight.biases)
-    end = plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[-1] // 16
-    return {
-        "planes": _planes(weight),
-        "bias": end if has_bias else 0,
-        "groups": weight.groups,
-        "pairs": pairs,
-        "n_rows": weight.n_rows,
-        "x_stride": weight.groups * 8,
-    }

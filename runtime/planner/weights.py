@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import UnknownWeightType
 from ..graph import Linear
-from ..tensors import F32, WeightType
+from ..tensors import F32, WeightType, plane_offsets
 from .fuse import AddProjection, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
 from .plan import WeightSpec
 
@@ -12,15 +12,16 @@ Types = Mapping[str, WeightType]
 
 
 def join(linears: Sequence[Linear], types: Types) -> list[WeightSpec]:
-    """One spec per weight type among `linears`, in their order."""
+    """One spec per weight type among `linears`, in their order. Raises UnknownWeightType for a bias that is not F32."""
     by_type: dict[WeightType, list[Linear]] = {}
     for linear in linears:
         by_type.setdefault(types[linear.weight], []).append(linear)
-    return [_spec(members, weight_type) for weight_type, members in by_type.items()]
+    return [_spec(members, weight_type, types) for weight_type, members in by_type.items()]
 
 
 def single(linear: Linear, types: Types) -> WeightSpec:
-    return _spec([linear], types[linear.weight])
+    """As `join`, for a linear of its own."""
+    return _spec([linear], types[linear.weight], types)
 
 
 def vector(name: str, width: int, types: Types) -> WeightSpec:
@@ -42,6 +43,26 @@ def weight_specs(ops: Iterable[FusedOp], types: Types, vocab_size: int) -> dict[
     return specs
 
 
+def plane_starts(weight: WeightSpec) -> tuple[int, ...]:
+    """Where the planes start, in vec4, as four numbers."""
+    starts = [offset // 16 for offset in plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[:-1]]
+    return tuple(starts + [0] * (4 - len(starts)))
+
+
+def linear_uniform(weight: WeightSpec, pairs: int) -> dict[str, object]:
+    """The uniform `Linear` of linear.wgsl."""
+    has_bias = any(bias is not None for bias in weight.biases)
+    end = plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[-1] // 16
+    return {
+        "planes": plane_starts(weight),
+        "bias": end if has_bias else 0,
+        "groups": weight.groups,
+        "pairs": pairs,
+        "n_rows": weight.n_rows,
+        "x_stride": weight.groups * 8,
+    }
+
+
 def _specs_of(op: FusedOp, types: Types, vocab_size: int) -> list[WeightSpec]:
     match op:
         case EmbedRows(weight, norm):
@@ -58,7 +79,10 @@ def _specs_of(op: FusedOp, types: Types, vocab_size: int) -> list[WeightSpec]:
             return []
 
 
-def _spec(linears: Sequence[Linear], weight_type: WeightType) -> WeightSpec:
+def _spec(linears: Sequence[Linear], weight_type: WeightType, types: Types) -> WeightSpec:
+    for linear in linears:
+        if linear.bias is not None:
+            _require_f32(linear.bias, types)
     return WeightSpec(
         name="+".join(linear.weight for linear in linears),
         tensors=tuple(linear.weight for linear in linears),
