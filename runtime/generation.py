@@ -19,7 +19,7 @@ from .sampling import Sampling, plain_number
 from .stops import StopStrings
 from .tokenizer import TextStream, Tokenizer
 
-RUN_AHEAD = 2  # steps submitted before the last one's result is read
+RUN_AHEAD = 2  # steps under way while a token is handed out
 WINDOW_SEED = 0x9E3779B9  # added to the seed at each shift of the context
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -254,22 +254,22 @@ async def _tokens(
         result = await prefill_and_sample(engine, sequence, n_top=n_top, progress=go_on)
     except PrefillCancelled:
         return
+    yield result  # before the decode plan is made, which at its first use takes longer than a step
+    if limit == 1 or result.ended or cancelled():
+        return
+    decoder = await Decoder.open(engine, [sequence])
     steps: deque[Step] = deque()
-    decoder = await Decoder.open(engine, [sequence]) if limit > 1 else None
-    submitted = read = 1
+    drawn = submitted = 1
     try:
-        while True:
-            while decoder is not None and not result.ended and submitted < limit and len(steps) < RUN_AHEAD:
+        while drawn < limit and not result.ended and not cancelled():
+            while submitted < limit and len(steps) <= RUN_AHEAD:
                 steps.append(decoder.submit(n_top=n_top))
                 submitted += 1
-            yield result
-            if decoder is None or read == limit or result.ended or cancelled():
-                return
             result = (await decoder.read(steps.popleft()))[0]
-            read += 1
+            drawn += 1
+            yield result
     finally:
-        if decoder is not None:
-            await decoder.drain(steps)
+        await decoder.drain(steps)
 
 
 class _Writer:
