@@ -13,6 +13,7 @@ from shaderlm.hosts.native import cache
 
 if TYPE_CHECKING:
     from gpu import Device
+    from shaderlm import Model
 
 NO_ORACLES = "SHADERLM_ORACLES names no folder with the data of other projects"
 NO_SMOLLM2 = "SmolLM2 is not in the cache: `python3 build.py setup` fetches it"
@@ -44,6 +45,16 @@ def gpu() -> "Iterator[Device]":
     device = Device()
     yield device
     device.close()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> "Iterator[Model]":
+    """Our own tiny model with its KV cache in f32. What one test leaves in that cache another may find."""
+    import shaderlm
+    from tiny_model import TINY
+
+    with shaderlm.load(TINY, kv_dtype="f32") as model:
+        yield model
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
