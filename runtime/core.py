@@ -8,7 +8,7 @@ from typing import Any
 
 from .chat import ChatTemplate, Message
 from .engine.engine import Engine
-from .engine.prefill import prefill_logits
+from .engine.prefill import prefill, prefill_logits
 from .errors import InvalidOption, TokenizerError
 from .formats import read_checkpoint
 from .formats.checkpoint import Checkpoint
@@ -54,14 +54,16 @@ class Core:
         """Chunks, and last the completion."""
         return generate(self.engine, self.tokenizer, request, cancelled=cancelled, progress=progress)
 
-    async def logits(self, prompt: Prompt) -> AsyncIterator[bytes]:
-        """Logits after every token of the prompt, f32 [rows, vocab] for some rows at a time."""
+    async def logits(self, prompt: Prompt, *, first: int = 0) -> AsyncIterator[bytes]:
+        """Logits after every token of the prompt from `first` on, f32 [rows, vocab] for some rows at a time."""
         request = self.prompt_request(prompt, {})
         check(request, self.engine)
         sequence = self.engine.open_sequence()
         try:
-            self.engine.set_tokens(sequence, request.prompt)
             self.engine.set_neutral_sampling(sequence)
+            self.engine.set_tokens(sequence, request.prompt[:first])
+            await prefill(self.engine, sequence)
+            self.engine.set_tokens(sequence, request.prompt)
             async for rows in prefill_logits(self.engine, sequence):
                 yield rows
         finally:

@@ -1,7 +1,7 @@
 """What `api.py` needs of a desktop: a thread with a device on it, files, codecs and arrays."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,3 +60,14 @@ def logits_array(parts: Iterable[bytes], vocab_size: int) -> "np.ndarray":
     import numpy as np
 
     return np.frombuffer(b"".join(parts), dtype="<f4").reshape(-1, vocab_size)
+
+
+def log_probabilities(rows: bytes, vocab_size: int, tokens: Sequence[int]) -> list[float]:
+    """Log softmax of each row of logits, f32 [rows, vocab_size], at its token; of rows without a token, nothing."""
+    import numpy as np
+
+    logits = np.frombuffer(rows, dtype="<f4").reshape(-1, vocab_size)[: len(tokens)].astype(np.float64)
+    largest = logits.max(axis=1)
+    at_token = logits[np.arange(len(logits)), list(tokens[: len(logits)])]
+    scores = at_token - largest - np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    return [float(score) for score in scores]
