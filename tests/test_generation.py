@@ -72,8 +72,9 @@ def test_greedy_text_is_that_of_transformers(tiny: Model, golden: Golden) -> Non
     assert completion.usage.completion_tokens == len(completion.tokens)
 
 
-@pytest.mark.parametrize("golden", GOLDENS.values(), ids=list(GOLDENS))
-def test_chunks_add_up_to_the_answer(tiny: Model, golden: Golden) -> None:
+@pytest.mark.parametrize("name", ["cut", "chat", "emoji"])
+def test_chunks_add_up_to_the_answer(tiny: Model, name: str) -> None:
+    golden = GOLDENS[name]
     options: dict[str, Any] = {"max_tokens": golden.max_tokens, "temperature": 0, "logprobs": 1}
     chunks = list(
         tiny.stream_chat(golden.messages, **options) if golden.messages else tiny.stream(golden.prompt, **options)
@@ -93,9 +94,10 @@ def test_stories260k_tells_its_story(oracles: Path, tmp_path: Path, weight_type:
     model, hyperparameters = stories260k(oracles), stories260k_hyperparameters(oracles)
     path = write_llama(tmp_path / "stories.gguf", model.weights, hyperparameters, weight_type, stories_tokenizer(model))
     reference = Reference(model.config, dequantized(model.weights, weight_type))
-    expected = reference.greedy([1], 200, stop=[1])
+    n = 200 if weight_type == "F32" else 100
+    expected = reference.greedy([1], n, stop=[1])
     with shaderlm.load(path, kv_dtype="f32", context=256) as loaded:
-        completion = loaded.complete("", max_tokens=200, temperature=0)
+        completion = loaded.complete("", max_tokens=n, temperature=0)
         narrow = np.flatnonzero(margins(reference.logits([1, *expected[:-1]])) < 4e-3)
         if narrow.size:  # teacher-forced from there on
             agree_on_argmax(loaded.logits([1, *expected]), reference.logits([1, *expected]), tolerance=2e-3)
@@ -163,6 +165,14 @@ def test_a_chat_ends_with_stop_and_shows_no_marker(tiny: Model) -> None:
 
 # What options change
 
+PIP = "One day an owl named Pip met a fox. One day"
+
+
+@pytest.fixture(scope="module")
+def unchanged(tiny: Model) -> tuple[int, ...]:
+    """The answer to `PIP` without options."""
+    return tiny.complete(PIP, max_tokens=40, temperature=0).tokens
+
 
 @pytest.mark.parametrize(
     "options",
@@ -178,11 +188,13 @@ def test_a_chat_ends_with_stop_and_shows_no_marker(tiny: Model) -> None:
     ],
     ids=str,
 )
-def test_penalties_and_bias_are_those_of_float64(tiny: Model, reference: Reference, options: dict[str, Any]) -> None:
+def test_penalties_and_bias_are_those_of_float64(
+    tiny: Model, reference: Reference, unchanged: tuple[int, ...], options: dict[str, Any]
+) -> None:
     """Each greedy token is, but for rounding, the likeliest of float64's logits after the same penalties."""
-    prompt = tiny.tokenizer.encode("One day an owl named Pip met a fox. One day")
+    prompt = tiny.tokenizer.encode(PIP)
     sampling = Sampling(temperature=0, **options)
-    completion = tiny.complete(prompt, max_tokens=60, temperature=0, **options)
+    completion = tiny.complete(prompt, max_tokens=40, temperature=0, **options)
     forced = [*prompt, *completion.tokens]
     logits = reference.logits(forced)
     rows = np.stack(
@@ -191,8 +203,7 @@ def test_penalties_and_bias_are_those_of_float64(tiny: Model, reference: Referen
     rows[rows == -math.inf] = -1e30
     chosen = rows[np.arange(len(rows)), completion.tokens]
     agree(chosen, rows.max(-1), abs=2e-3)
-    unchanged = completion.tokens == tiny.complete(prompt, max_tokens=60, temperature=0).tokens
-    assert unchanged == (options.get("repeat_last_n") == 0)
+    assert (completion.tokens == unchanged) == (options.get("repeat_last_n") == 0)
 
 
 @pytest.mark.parametrize(
@@ -208,13 +219,12 @@ def test_penalties_and_bias_are_those_of_float64(tiny: Model, reference: Referen
 def test_only_kept_tokens_are_drawn(tiny: Model, reference: Reference, options: dict[str, Any]) -> None:
     prompt = tiny.tokenizer.encode(STORY)
     hot = {"temperature": 3.0, "seed": 5, **options, "logit_bias": {**NO_END, **options.get("logit_bias", {})}}
-    completion = tiny.complete(prompt, max_tokens=60, **hot)
+    completion = tiny.complete(prompt, max_tokens=30, **hot)
     forced, sampling = [*prompt, *completion.tokens], Sampling(**(hot | loosened(hot)))
     logits = reference.logits(forced)
     for i in range(len(prompt), len(forced)):
         kept = kept_set(logits[i - 1], sampling, forced[:i])
         assert forced[i] in kept, f"token {forced[i]} at {i} is none of {kept}"
-    assert completion.tokens != tiny.complete(prompt, max_tokens=60, temperature=0, logit_bias=NO_END).tokens
 
 
 def loosened(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,7 +259,7 @@ def test_a_bias_does_not_outlive_its_answer(tiny: Model) -> None:
 
 def test_the_same_seed_gives_the_same_text_and_another_another(tiny: Model) -> None:
     def texts(seed: int | None) -> Completion:
-        return tiny.complete(STORY, max_tokens=40, temperature=1.5, top_k=0, top_p=1.0, min_p=0.0, seed=seed)
+        return tiny.complete(STORY, max_tokens=20, temperature=1.5, top_k=0, top_p=1.0, min_p=0.0, seed=seed)
 
     runs = {seed: texts(seed) for seed in range(5)}
     assert len({run.text for run in runs.values()}) == 5
@@ -390,14 +400,14 @@ def test_a_shifted_context_goes_on_from_its_younger_half(short: Model, tiny: Mod
     """Exactly: as if the kept tail had been the prompt."""
     prompt = tiny.tokenizer.encode(STORY)
     options: dict[str, Any] = {"temperature": 0, "logit_bias": NO_END}
-    completion = short.complete(prompt, max_tokens=150, on_context_full="shift", **options)
+    completion = short.complete(prompt, max_tokens=110, on_context_full="shift", **options)
     assert completion.finish_reason == "length"
     expected, window = [*prompt], [*prompt]
-    while len(expected) < len(prompt) + 150:
+    while len(expected) < len(prompt) + 110:
         drawn = tiny.complete(window, max_tokens=2 * PAGE - len(window) + 1, reuse_prefix=False, **options).tokens
         expected += drawn
         window = [*window, *drawn][-PAGE:]
-    assert list(completion.tokens) == expected[len(prompt) :][:150]
+    assert list(completion.tokens) == expected[len(prompt) :][:110]
     assert completion.text == tiny.tokenizer.decode(completion.tokens, continues=True)
 
 
@@ -405,19 +415,16 @@ def test_a_shifted_context_draws_anew(short: Model) -> None:
     """The same positions come again, but not the same draws."""
     flat: dict[str, Any] = {"temperature": 1000.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 1}
     prompt = [7] * PAGE
-    tokens = short.complete(prompt, max_tokens=100, on_context_full="shift", logit_bias=NO_END, **flat).tokens
+    tokens = short.complete(prompt, max_tokens=68, on_context_full="shift", logit_bias=NO_END, **flat).tokens
     first, second = tokens[: PAGE + 1], tokens[PAGE + 1 :][: PAGE + 1]
     assert sum(a == b for a, b in zip(first, second, strict=True)) < 5
-    assert tokens == short.complete(prompt, max_tokens=100, on_context_full="shift", logit_bias=NO_END, **flat).tokens
+    assert tokens == short.complete(prompt, max_tokens=68, on_context_full="shift", logit_bias=NO_END, **flat).tokens
 
 
 def test_an_answer_may_stop_after_a_shift(short: Model) -> None:
-    completion = short.complete(
-        STORY, max_tokens=150, temperature=0, logit_bias=NO_END, on_context_full="shift", reuse_prefix=False
-    )
-    stop = completion.text[-20:]
-    stopped = short.complete(
-        STORY, max_tokens=150, temperature=0, logit_bias=NO_END, on_context_full="shift", stop=stop
-    )
+    options: dict[str, Any] = {"temperature": 0, "logit_bias": NO_END, "on_context_full": "shift"}
+    whole = short.complete(STORY, max_tokens=80, **options).text
+    stopped = short.complete(STORY, max_tokens=80, stop=whole[-8:], **options)
     assert stopped.finish_reason == "stop"
-    assert completion.text.startswith(stopped.text)
+    assert stopped.text == whole[: whole.index(whole[-8:])]
+    assert stopped.usage.completion_tokens > 2 * PAGE - stopped.usage.prompt_tokens + 1
