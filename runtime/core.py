@@ -158,6 +158,8 @@ def _log_load(engine: Engine, *, asked: int | None, seconds: float) -> None:
 
 def _ids(prompt: Sequence[int]) -> list[int]:
     try:
+        if isinstance(prompt, bytes | bytearray):  # numbers too, but surely meant as text
+            raise TypeError
         return [operator.index(token) for token in prompt]
     except TypeError as error:
         raise InvalidOption(f"The prompt must be a text or token ids, not {prompt!r:.80}.") from error

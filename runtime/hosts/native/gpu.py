@@ -186,7 +186,7 @@ class NativeGpu:
             self._pipelines.clear()
             self._layouts.clear()
             self._device.destroy()
-            self._device = None
+            self._device = self._fence = None
             self._buffers.clear()
             self._bind_groups = 0
 
