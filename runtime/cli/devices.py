@@ -63,7 +63,7 @@ def particulars(adapter: Adapter) -> list[tuple[str, str]]:
         ("backend", adapter.backend),
         ("driver", adapter.driver or "unknown"),
         ("features", f"{', '.join(used) or 'none'} used, of {len(adapter.features)}"),
-        ("limits", ", ".join(f"{name} {_amount(key, adapter.limits[key])}" for key, name in LIMITS.items())),
+        ("limits", ", ".join(f"{name} {amount(key, adapter.limits[key])}" for key, name in LIMITS.items())),
     ]
 
 
@@ -82,7 +82,8 @@ def as_dict(index: int, adapter: Adapter, is_default: bool) -> dict[str, object]
     }
 
 
-def _amount(limit: str, value: int) -> str:
+def amount(limit: str, value: int) -> str:
+    """A limit for people: sizes in MB or bytes, other limits as they are."""
     if not limit.endswith("-size"):
         return f"{value:,}"
     if value >= 1 << 60:
