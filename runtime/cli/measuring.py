@@ -1,6 +1,7 @@
 """What `bench` measures: answers of a fixed length to a fixed prompt, through the asynchronous face."""
 
 import asyncio
+import math
 import statistics
 import time
 from collections import deque
@@ -169,7 +170,7 @@ def bytes_read_by_step(engine: Engine, position: int) -> int:
 def percentile(samples: Sequence[float], share: float) -> float:
     """The sample below which `share` of them lie (the nearest rank)."""
     ordered = sorted(samples)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 async def vocab_size(model: AsyncModel) -> int:
