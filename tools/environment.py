@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .steps import ROOT, Stop, call, need_space, say, space_note
-from .system import has_venv_module, need
+from .system import can_install, has_venv_module, need
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -83,7 +83,12 @@ def make() -> None:
             raise Stop(f"{sys.executable} has no complete `venv` module: start build.py by another Python that has.")
     say(f"making {VENV}")
     base = getattr(sys, "_base_executable", sys.executable)  # not the environment's own, if we run by that
-    if call([base, "-m", "venv", "--clear", str(VENV)]):
+    command = [base, "-m", "venv", "--clear", str(VENV)]
+    if call(command) == 0:
+        return
+    if can_install():
+        need("venv")  # a killed apt-get leaves the module without the wheels that it unpacks
+    if not can_install() or call(command):
         raise Stop(f"{VENV} could not be made, for the reason above.{space_note()}")
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,7 +80,8 @@ def need_adapter(python: Path) -> None:
 
 def need_chromium(python: Path) -> None:
     """For the browser test: the system's Chromium or Chrome, or else one that Playwright downloads."""
-    if os.environ.get("SHADERLM_CHROMIUM") or any(shutil.which(name) for name in BROWSERS):
+    there = os.environ.get("SHADERLM_CHROMIUM") or any(shutil.which(name) for name in BROWSERS)
+    if there and not half_installed(PACKAGES["chromium"]["debian"]):
         return
     if can_install() and "ubuntu" not in os_release():  # there the package is a shell for a snap
         need("chromium")
@@ -115,12 +117,27 @@ def apt_install(names: list[str]) -> None:
     call(["dpkg", "--configure", "-a", "--force-confold"], environment=silent)  # what a killed start left half-way
     call(["apt-get", "update"], environment=silent)  # where it fails, the old lists may do
     options = ["-y", "--no-install-recommends", "-oDPkg::Lock::Timeout=600", "-oDpkg::Options::=--force-confold"]
-    # Services that a package starts would keep our lock open; apt has one of its own. On SIGINT it ends its work first.
-    if call(["apt-get", "install", *options, *names], environment=silent, keep_lock=False, stop=signal.SIGINT):
+
+    def install(*what: str) -> bool:
+        # Services that a package starts would keep our lock open; apt has one of its own. SIGINT lets it end its work.
+        command = ["apt-get", "install", *options, *what]
+        return call(command, environment=silent, keep_lock=False, stop=signal.SIGINT) == 0
+
+    # A killed apt-get leaves packages without their dependencies, and then installs nothing more until they are there.
+    if not install(*names) and not (install("--fix-broken", "--no-remove") and install(*names)):
         raise Stop(
             f"apt-get could not install {' '.join(names)}, for the reason above.{space_note()} "
             "If it is the network, check it; then start again."
         )
+
+
+def half_installed(package: str) -> bool:
+    """Whether a killed apt-get left a Debian package's files there, but not all that they need."""
+    if not can_install():
+        return False
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    status = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    return status not in ("", "installed", "not-installed", "config-files")
 
 
 def can_install() -> bool:
