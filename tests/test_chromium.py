@@ -172,7 +172,7 @@ async def record(gpu: RecordingGpu, kv_dtype: KvDtype) -> list[Step]:
     await recorder.decode("decode", [greedy], steps=3)
     long = (prompt * 300)[:255]  # the next step takes the cache beyond its first slab
     drawn = recorder.open(long, ALL_OPTIONS)
-    await recorder.prefill("prefill of several chunks", drawn)
+    await recorder.prefill("long prefill", drawn)
     await recorder.decode("decode of two rows", [greedy, drawn], steps=3, n_top=4)
     await recorder.logits("logits of every row", recorder.open(prompt, SamplingState()))
     engine.close()

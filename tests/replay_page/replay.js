@@ -8,7 +8,7 @@ export async function replay(callsFile, bytesFile) {
   const bytes = await (await fetch(bytesFile)).arrayBuffer();
   const device = await openDevice();
   const kernels = calls.filter((call) => call.do === "create_pipeline").map((call) => call.kernel);
-  await Promise.all(kernels.map((kernel) => device.pipeline(kernel))); // side by side, which takes half the time
+  await Promise.all(kernels.map((kernel) => device.pipeline(kernel))); // on all cores
   const player = new Player(device, bytes);
   for (const [index, call] of calls.entries()) {
     await player[call.do](call, `call ${index}, ${call.do}`);
