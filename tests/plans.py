@@ -17,7 +17,7 @@ from shaderlm.planner.plan import Plan
 from shaderlm.tensors import F32, WeightType
 
 GPU = Adapter("a GPU", "discrete", "Vulkan")
-CPU = Adapter("a CPU", "software", "Vulkan", features=frozenset({"subgroup"}), subgroup_size=8)
+CPU = Adapter("a CPU", "software", "Vulkan", features=frozenset({"subgroups"}), subgroup_size=8)
 
 SMOLLM2: dict[str, Any] = {
     "vocab_size": 49152,

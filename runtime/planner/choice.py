@@ -33,7 +33,7 @@ class KernelChoice:
 def choose_kernels(adapter: Adapter, context: int) -> KernelChoice:
     """The default choice. On a CPU a barrier costs more than a lane's idleness; on a GPU the other way round."""
     on_cpu = adapter.kind == "software"
-    broadcast = on_cpu and adapter.subgroup_size == 8 and bool({"subgroup", "subgroups"} & adapter.features)
+    broadcast = on_cpu and adapter.subgroup_size == 8 and "subgroups" in adapter.features
     return KernelChoice(
         team=1 if on_cpu else 16,
         matvec_workgroup=32 if on_cpu else 64,

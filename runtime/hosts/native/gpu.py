@@ -13,6 +13,7 @@ from .failures import explained
 from .memory import free_memory
 
 FEATURES = ("subgroup", "timestamp-query")
+WEBGPU_NAMES = {"subgroup": "subgroups"}  # wgpu-native calls it otherwise
 
 # What every WebGPU device has (specification, section 3.6.2): kernels must fit these, so tests ask for no more.
 GUARANTEED_LIMITS = {
@@ -71,7 +72,7 @@ class NativeGpu:
         self._fence: Any = None
         self.adapter = replace(
             adapter,
-            features=frozenset(features),
+            features=frozenset(WEBGPU_NAMES.get(name, name) for name in features),
             limits={name: int(value) for name, value in self._device.limits.items()},
             subgroup_size=self._probe_subgroup_size() if "subgroup" in features else None,
         )
