@@ -149,7 +149,7 @@ def test_medians_and_percentiles():
     assert measuring.percentile([5.0], 0.99) == 5.0
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("results/*.json")), ids=lambda path: path.stem)
 def test_committed_figures_can_be_read(path):
     found = json.loads(path.read_text(encoding="utf-8"))
     assert len(report.conditions(found)) == 4

@@ -270,6 +270,23 @@ def test_a_prompt_that_is_too_long(shaderlm):
     done = shaderlm.run("complete", "--context", "8", MODEL, "One day Mila went for a walk. " * 4)
     assert (done.code, done.out) == (1, "")
     assert "tokens, but the context holds 8" in done.err
+    assert done.err.endswith("On the command line: --context N.\n")
+
+
+def test_a_context_beyond_the_model_s_own_is_told(shaderlm):
+    done = shaderlm.run("complete", "--context", "600", "--max-tokens", "1", MODEL, "One day")
+    assert done.code == 0
+    assert "context 600 tokens (the model is made for 512)" in done.err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no disk that is always full")
+def test_a_disk_that_is_full_or_an_output_that_is_closed():
+    command = f"{' '.join(COMMAND)} complete --max-tokens 2 {MODEL} Once"
+    full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True, check=False)
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1] == "shaderlm: No space left on device"
+    closed = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True, check=False)
+    assert closed.returncode == 0
 
 
 def test_a_prompt_that_is_no_text(shaderlm):

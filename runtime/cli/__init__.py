@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 from .. import log
-from ..errors import ShaderLMError
+from ..errors import ContextFull, ModelTooLarge, PromptTooLong, ShaderLMError
 from .arguments import Parser, UsageError, parse
 from .terminal import fail, note
 
@@ -19,11 +19,18 @@ COMMANDS = {
     "bench": "measure a model on an adapter",
     "perplexity": "how well a model predicts a text",
 }
+HINTS: dict[type[ShaderLMError], str] = {
+    ContextFull: "On the command line: --context N, or --shift.",
+    PromptTooLong: "On the command line: --context N.",
+    ModelTooLarge: "On the command line: --context N.",
+}
 FAILED, BAD_USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 with an answer, 1 without, 2 for bad usage, 130 for Ctrl-C."""
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it is ours to the end
     try:
         log.configure(os.environ.get("SHADERLM_LOG"))
         return _run(sys.argv[1:] if argv is None else argv)
@@ -31,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         return fail(str(error), BAD_USAGE)
     except ShaderLMError as error:
         _trace()
-        return fail(str(error), FAILED)
+        return fail("\n".join(filter(None, (str(error), HINTS.get(type(error))))), FAILED)
     except KeyboardInterrupt:
         note("")
         return INTERRUPTED
@@ -40,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         return BROKEN_PIPE
     except OSError as error:
         _trace()
-        return fail(str(error), FAILED)
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(f"{where}{error.strerror or error}", FAILED)
     except Exception as error:
         _trace()
         what = f"{type(error).__name__}: {error}"

@@ -89,12 +89,12 @@ def last(chunks: Iterator[Chunk]) -> Completion:
 
 
 def closing_note(completion: Completion) -> str:
-    """What an answer took: "30 tokens at 24.1 tokens/s; prompt: 34 tokens in 0.52 s; ended by length; seed 7"."""
+    """What an answer took: its tokens and their rate, the prompt, the time to the first token, its end, its seed."""
     usage, timings = completion.usage, completion.timings
     tokens = f"{usage.completion_tokens:,} tokens"
     speed = f" at {timings.decode_tokens_per_second:.1f} tokens/s" if timings.decode_tokens_per_second else ""
     reused = f" ({usage.reused_tokens:,} known)" if usage.reused_tokens else ""
-    prompt = f"prompt: {usage.prompt_tokens:,} tokens{reused}, first answer in {timings.time_to_first_token:.2f} s"
+    prompt = f"prompt: {usage.prompt_tokens:,} tokens{reused}, first token after {timings.time_to_first_token:.2f} s"
     return f"{tokens}{speed}; {prompt}; end: {completion.finish_reason}; seed {completion.seed}"
 
 

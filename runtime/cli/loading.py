@@ -69,9 +69,10 @@ def _tell(model: api.Model | api.AsyncModel, started: float) -> None:
 
 def context_taken(model: api.Model | api.AsyncModel) -> str:
     """ "context 2,048 of the model's 8,192 tokens, 150 MB": what was taken, and why."""
-    own = model.trained_context
-    share = f"{model.context:,}" if model.context == own else f"{model.context:,} of the model's {own:,}"
-    return f"context {share} tokens, {model.memory.total / 1e6:,.0f} MB with all of it in use"
+    taken, own = model.context, model.trained_context
+    tokens = f"{taken:,} tokens" if taken >= own else f"{taken:,} of the model's {own:,} tokens"
+    beyond = f" (the model is made for {own:,})" if taken > own else ""
+    return f"context {tokens}{beyond}, {model.memory.total / 1e6:,.0f} MB with all of it in use"
 
 
 def prompt_ids(model: api.Model, prompt: str | Sequence[Message]) -> list[int]:
