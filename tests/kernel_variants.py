@@ -24,7 +24,6 @@ ADAPTERS = (
 )
 KV_DTYPES: tuple[KvDtype, ...] = ("f16", "f32")
 STEPS: list[tuple[Mode, int]] = [("logits", 32), ("prefill", 64), *(("decode", rows) for rows in DECODE_ROWS)]
-OUTSIDE_OF_PLANS = ("relayout.wgsl", "count_tokens.wgsl")  # what engine/ composes itself
 
 _PARAMETER = re.compile(r"^const (\w+): \w+ = ([^;]+);\s*// parameter", re.MULTILINE)
 
@@ -34,12 +33,20 @@ def kernel_variants(prologue: str = "") -> dict[str, Kernel]:
     """Kernels by a name that tells files and parameters, each once; `prologue` goes before those with subgroups."""
     plans = itertools.chain(_of_weight_types(prologue), _of_mixed_types(prologue), _of_head_sizes(prologue))
     kernels = [dispatch.kernel for plan in plans for dispatch in plan.dispatches]
-    kernels += [compose(file) for file in OUTSIDE_OF_PLANS]
+    kernels += [compose("count_tokens.wgsl"), *_that_lay_weights_out()]
     return {_name(kernel): kernel for kernel in {kernel.source.code: kernel for kernel in kernels}.values()}
 
 
 def needs_subgroups(kernel: Kernel) -> bool:
     return "subgroupBroadcast" in kernel.source.code
+
+
+def _that_lay_weights_out() -> Iterator[Kernel]:
+    """For each plane of each type, as engine/weights.py composes them; only one-value blocks can be padded."""
+    for kind in WEIGHT_TYPES.values():
+        for plane, padded in itertools.product(kind.planes, (False, True)[: 2 if kind.block == 1 else 1]):
+            halves = {"PLANE_HALVES": plane.size // 2, "BLOCK_HALVES": kind.bytes // 2}
+            yield compose("relayout.wgsl", parameters={**halves, "BLOCK_OFFSET": plane.offset // 2, "PADDED": padded})
 
 
 def _of_weight_types(prologue: str) -> Iterator[Plan]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from playwright.async_api import Error
 from agreement import agree
 from byte_sources import wait
 from chromium import Chromium, running_chromium
+from gguf_writer import write_llama
 from kernel_variants import kernel_variants, needs_subgroups
+from random_llama import VARIANTS, random_llama
 from recording_gpu import RecordingGpu
 from shaderlm.engine.decode import Decoder
 from shaderlm.engine.engine import Engine
@@ -27,6 +30,7 @@ from shaderlm.hosts.native.files import FileSource
 from shaderlm.hosts.native.gpu import GUARANTEED_LIMITS, NativeGpu
 from shaderlm.planner.choice import KvDtype
 from shaderlm.planner.compose import Kernel, parse
+from shaderlm.tensors import WEIGHT_TYPES
 from tiny_model import TINY, golden_logits
 
 TOLERANCE = 1e-4  # of the largest logit
@@ -201,6 +205,24 @@ def test_plans_for_the_least_of_devices_give_the_same_logits_in_chromium(
             assert (actual.token, actual.position, actual.ended) == (wanted.token, wanted.position, wanted.ended)
             assert [token for token, _ in actual.top] == [token for token, _ in wanted.top]
             agree(logprobs(actual), logprobs(wanted), abs=tolerance)
+
+
+def test_weights_are_laid_out_in_chromium_as_they_are_natively(
+    chromium: Chromium, gpu: RecordingGpu, tmp_path: Path
+) -> None:
+    """Each type, and rows that must be filled up to whole groups."""
+
+    async def lay_out(file: Path) -> None:
+        engine = await Engine.load(gpu, await read_checkpoint(FileSource(file)), context=64)
+        for weight in engine.weights.values():
+            await gpu.read_buffer(weight.buffer, 0, weight.size)
+        engine.close()
+
+    for name, weight_type in WEIGHT_TYPES.items():
+        hyperparameters, weights = random_llama(3, **VARIANTS["odd-sizes" if weight_type.block == 1 else "plain"])
+        wait(lay_out(write_llama(tmp_path / f"{name}.gguf", weights, hyperparameters, name)))
+    pairs = zip(replay(chromium, gpu), gpu.reads, strict=True)
+    assert [i for i, (actual, expected) in enumerate(pairs) if actual != expected] == []
 
 
 def logprobs(result: StepResult) -> list[float]:
