@@ -13,7 +13,7 @@ from sampler import FORBIDDEN, Step, one_slot_each, state_of, statistics
 from sampler_reference import adjusted, kept_in_order, probabilities, softmax
 from shaderlm.engine.sequence import SamplingState
 from shaderlm.host import KernelSource
-from shaderlm.planner.compose import Kernel, compose
+from shaderlm.planner.compose import Kernel, compose, parse, read_shader
 from shaderlm.planner.vocabulary import VocabularyLayout
 from shaderlm.sampling import Sampling
 
@@ -134,6 +134,18 @@ def test_logits_of_any_size_are_kept_in_order(gpu: Device) -> None:
 
 
 # With which probability
+
+EXPONENTIAL_MAIN = """
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) { x[id.x] = exponential(x[id.x]); }
+"""
+
+
+def test_exponentials_are_exact_to_two_units_in_the_last_place(gpu: Device) -> None:
+    x = np.concatenate([np.linspace(-87, 0, 6400 - 64), -np.geomspace(1e-30, 87, 64)]).astype(np.float32)
+    kernel = parse(read_shader("exponential.wgsl") + EXPONENTIAL_MAIN, "exponential")
+    agree(gpu.run(kernel, {"x": x}, {}, (100,))["x"], np.exp(x.astype(np.float64)), rel=2.4e-7)
+
 
 N_DRAWS = 4096
 
