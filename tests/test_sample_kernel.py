@@ -99,11 +99,13 @@ def test_of_equal_logits_the_lower_ids_are_kept(gpu: Device) -> None:
     check_all_kept(gpu, logits, options(vocab))
 
 
-@pytest.mark.parametrize("vocab", [1, 5, 300, 4097])
-def test_constant_logits_are_kept_from_the_lowest_id_on(gpu: Device, vocab: int) -> None:
+@pytest.mark.parametrize(("vocab", "block_tokens"), [(1, 64), (5, 64), (300, 64), (4097, 64), (16_384, 8)])
+def test_constant_logits_are_kept_from_the_lowest_id_on(gpu: Device, vocab: int, block_tokens: int) -> None:
+    """The last case ties the maxima of more blocks than are ever listed."""
     logits = np.full(vocab, -1.5, np.float32)
     samplings = [replace(OFF, top_k=k) for k in (1, 3, vocab)] + [replace(OFF, top_p=p) for p in (0.0, 0.3, 0.7)]
-    check_all_kept(gpu, logits, [*samplings, replace(OFF, min_p=1.0), replace(OFF, top_k=200, top_p=0.4)])
+    samplings += [replace(OFF, min_p=1.0), replace(OFF, top_k=200, top_p=0.4)]
+    check_all_kept(gpu, logits, samplings, block_tokens)
 
 
 def test_a_logit_that_dominates_is_kept_alone(gpu: Device) -> None:
