@@ -11,10 +11,10 @@ Row = tuple[str, str, str, str]  # what, figure, spread, unit
 
 def show(report: Mapping[str, Any]) -> None:
     """Print a report of `bench` on stdout."""
-    heading, table = conditions(report), list(rows(report))
+    table = list(rows(report))
+    for text in conditions(report):
+        line(text, style="dim")
     if not sys.stdout.isatty():
-        for text in heading:
-            line(text)
         widths = [max(len(row[column]) for row in table) for column in range(3)]
         for what, figure, spread, unit in table:
             line(f"{what:{widths[0]}}  {figure:>{widths[1]}}  {spread:{widths[2]}}  {unit}".rstrip())
@@ -23,7 +23,7 @@ def show(report: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rich_table = Table(box=box.SIMPLE_HEAD, title="\n".join(heading), title_justify="left", title_style="dim")
+    rich_table = Table(box=box.SIMPLE_HEAD)
     rich_table.add_column("")
     rich_table.add_column("median", justify="right", style="bold")
     rich_table.add_column("least to most", style="dim")

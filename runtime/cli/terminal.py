@@ -64,7 +64,7 @@ class Bar:
     def __init__(self, label: str, unit: Literal["bytes", "tokens"]) -> None:
         self._label = label
         self._unit = unit
-        self._started = time.perf_counter()
+        self._first_call: float | None = None
         self._progress: Progress | None = None
         self._closed = not sys.stderr.isatty()
 
@@ -72,7 +72,9 @@ class Bar:
         if self._closed:
             return
         if self._progress is None:
-            if done >= total or time.perf_counter() - self._started < SHOW_AFTER:
+            now = time.perf_counter()
+            self._first_call = self._first_call or now
+            if done >= total or now - self._first_call < SHOW_AFTER:
                 return
             self._progress = self._start(total)
         self._progress.update(self._progress.task_ids[0], completed=done, total=total)
