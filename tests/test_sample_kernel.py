@@ -99,13 +99,26 @@ def test_of_equal_logits_the_lower_ids_are_kept(gpu: Device) -> None:
     check_all_kept(gpu, logits, options(vocab))
 
 
-@pytest.mark.parametrize(("vocab", "block_tokens"), [(1, 64), (5, 64), (300, 64), (4097, 64), (16_384, 8)])
-def test_constant_logits_are_kept_from_the_lowest_id_on(gpu: Device, vocab: int, block_tokens: int) -> None:
-    """The last case ties the maxima of more blocks than are ever listed."""
+@pytest.mark.parametrize("vocab", [1, 5, 300, 4097])
+def test_constant_logits_are_kept_from_the_lowest_id_on(gpu: Device, vocab: int) -> None:
     logits = np.full(vocab, -1.5, np.float32)
     samplings = [replace(OFF, top_k=k) for k in (1, 3, vocab)] + [replace(OFF, top_p=p) for p in (0.0, 0.3, 0.7)]
-    samplings += [replace(OFF, min_p=1.0), replace(OFF, top_k=200, top_p=0.4)]
-    check_all_kept(gpu, logits, samplings, block_tokens)
+    samplings += [replace(OFF, min_p=1.0), *(replace(OFF, top_k=200, top_p=p) for p in (0.4, 0.9999))]
+    check_all_kept(gpu, logits, samplings)
+
+
+def test_more_tied_blocks_than_are_listed_are_searched_all(gpu: Device) -> None:
+    """The maxima of 2,048 blocks are tied, but for one that lies above them."""
+    logits = np.full(16_384, -1.5, np.float32)
+    logits[1605] = 2.0
+    check_all_kept(gpu, logits, [replace(OFF, top_k=k) for k in (1, 2, 3, 500)], block_tokens=8)
+
+
+def test_a_block_that_reaches_past_the_vocabulary_ends_with_it(gpu: Device) -> None:
+    """Behind the last logits of a row lie the first ones of the next: here its largest."""
+    logits = np.linspace(0, 10, 1000).astype(np.float32)
+    logits[:3] = 20
+    check_all_kept(gpu, logits, [replace(OFF, top_k=k) for k in (2, 3, 4, 5, 15)])
 
 
 def test_a_logit_that_dominates_is_kept_alone(gpu: Device) -> None:
