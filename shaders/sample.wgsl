@@ -13,6 +13,9 @@
 // over the few blocks whose maximum can reach it. Probabilities are summed in 64-bit fixed point, so that no sum depends
 // on the order of lanes. The draw is the Gumbel-max trick over a hash of (seed, position, token): argmax(logit / T + g) has
 // the softmax's distribution. One workgroup an output. Needs no feature.
+//
+// Lavapipe (Mesa 22.3) compiles a kernel anew at every dispatch, and never frees it, where a uniform alone bounds a loop
+// that counts from zero; the length of a buffer bounds those loops as well, so that it cannot.
 
 // include: sequence.wgsl
 // include: exponential.wgsl
@@ -209,7 +212,8 @@ fn last_tie(output: u32, threshold: Threshold, lane: u32) -> u32 {
     if (lane == 0u) {
         var left = threshold.ties;
         var token = 0u;
-        for (; token < vocab.size; token++) {
+        let end = min(vocab.size, arrayLength(&logits));  // not by the uniform alone: see the head
+        for (; token < end; token++) {
             if (key_of(logits[output * vocab.size + token]) == threshold.key) {
                 left -= 1u;
                 if (left == 0u) { break; }
@@ -265,7 +269,8 @@ fn summarize(output: u32, lane: u32) -> Head {
                 best.token = best_token[i];
             }
         }
-        for (var i = 0u; i < vocab.blocks; i++) {
+        let end = min(vocab.blocks, arrayLength(&stats));
+        for (var i = 0u; i < end; i++) {
             let s = stats[output * vocab.blocks + i];
             best.sum += s.y * exponential(s.x - best.maximum);
         }

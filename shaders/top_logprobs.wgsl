@@ -6,6 +6,7 @@
 //            (token, log probability as bits)
 //
 // One pass over the logits per token: this runs only where it was asked for. One workgroup an output. Needs no feature.
+// The length of a buffer bounds the loops that count from zero as well, for the reason that sample.wgsl gives.
 
 // include: exponential.wgsl
 
@@ -39,7 +40,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var last = Best(3.4e38, 0u);
     var maximum = 0.0;
     var log_sum = 0.0;
-    for (var i = 0u; i < vocab.n_top; i++) {
+    let n_top = min(vocab.n_top, arrayLength(&results));
+    for (var i = 0u; i < n_top; i++) {
         var best = Best(-3.4e38, NONE);
         for (var token = lane; token < vocab.size; token += WORKGROUP) {
             let candidate = Best(logits[output * vocab.size + token], token);
@@ -54,7 +56,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
             if (i == 0u) {
                 maximum = best.value;
-                for (var j = 0u; j < vocab.blocks; j++) {
+                let end = min(vocab.blocks, arrayLength(&stats));
+                for (var j = 0u; j < end; j++) {
                     let s = stats[output * vocab.blocks + j];
                     log_sum += s.y * exponential(s.x - maximum);
                 }

@@ -74,10 +74,13 @@ class KvCache:
         self.groups = [[shape for shape in layers if shape.window == window] for window in windows]
         self.pools = [PagePool() for _ in windows]
         self.buffers: dict[int, tuple[Buffer, int]] = {}
-        self.spare: Buffer | None = None  # a page on its way: WebGPU copies only between two buffers
+        self.spare: Buffer = None  # a page on its way: WebGPU copies only between two buffers
 
     def reserve(self, pages: int) -> None:
         """Make sure that every group has `pages` free ones. Raises OutOfMemory, leaving the cache as it was."""
+        if self.spare is None:
+            largest = max(s.page_bytes(self.dtype) for layers in self.groups for s in layers)
+            self.spare = self.gpu.create_buffer("spare page", largest)
         for group in range(len(self.groups)):
             lacking = pages - len(self.pools[group].free)
             if lacking > 0:
@@ -89,9 +92,6 @@ class KvCache:
         """Copy a page's keys and values, in every layer of the group."""
         for shape in self.groups[group]:
             size = shape.page_bytes(self.dtype)
-            if self.spare is None:
-                largest = max(s.page_bytes(self.dtype) for layers in self.groups for s in layers)
-                self.spare = self.gpu.create_buffer("spare page", largest)
             buffer, _ = self.buffers[shape.layer]
             self.gpu.copy_buffer(buffer, source * size, self.spare, 0, size)
             self.gpu.copy_buffer(self.spare, 0, buffer, target * size, size)
