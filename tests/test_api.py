@@ -1,9 +1,6 @@
-"""The public face: loading, what a model says of itself, prompts of every form, cancelling and closing."""
+"""The public face: loading, what a model says of itself, and prompts of every form."""
 
 import asyncio
-import gc
-import threading
-import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,35 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-import wgpu
 
 import shaderlm
 from gguf_writer import write_llama
 from random_llama import random_llama
 from reference import Reference
-from shaderlm import Completion, Model
+from shaderlm import Model
 from shaderlm.api import load_tokenizer
 from shaderlm.errors import (
     InvalidOption,
-    ModelClosed,
     NoAdapter,
     PromptTooLong,
-    ShaderLMError,
     TemplateError,
     TokenizerError,
 )
-from tiny_model import END_OF_TEXT, END_OF_TURN, TINY, goldens
+from tiny_model import TINY, goldens
 from vocabularies import data_of
+from watching import NOTHING, engine_threads, held, more_than, wgpu_objects
 
 STORY = goldens()["story"]
-ENDLESS: dict[str, Any] = {"logit_bias": {END_OF_TEXT: -1000.0, END_OF_TURN: -1000.0}, "temperature": 0}
-
-
-@pytest.fixture
-def own() -> Iterator[Model]:
-    """A model that a test may close."""
-    with shaderlm.load(TINY, context=256, kv_dtype="f32") as model:
-        yield model
 
 
 @pytest.fixture(scope="module")
@@ -49,21 +36,6 @@ def wordless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     path = write_llama(tmp_path_factory.mktemp("wordless") / "wordless.gguf", weights, hyperparameters)
     with shaderlm.load(path, context=64, kv_dtype="f32") as model:
         yield model
-
-
-def held(model: Model) -> dict[str, Any]:
-    """What the engine holds between answers: slots and pages in use, besides those of known prefixes."""
-
-    async def read(core: Any) -> dict[str, Any]:
-        engine = core.engine
-        engine.prefixes.clear()
-        used = [pool.capacity - len(pool.free) for pool in engine.cache.pools]
-        return {"slots": engine.deployment.slots - len(engine.free_slots), "pages": used}
-
-    return model.run_on_engine(read)
-
-
-NOTHING = {"slots": 0, "pages": [0]}
 
 
 # Loading
@@ -131,22 +103,10 @@ def test_a_load_that_is_cancelled_leaves_nothing() -> None:
         with pytest.raises(asyncio.CancelledError):
             await loading
 
-    threads, objects = engine_threads(), gpu_objects()
+    threads, objects = engine_threads(), wgpu_objects()
     asyncio.run(cancel_in_mid_load())
     assert engine_threads() <= threads
-    more = {name: count for name, count in gpu_objects().items() if count > objects[name]}
-    assert not more, f"{more} are alive that were not"
-
-
-def engine_threads() -> int:
-    return sum(thread.name == "shaderlm engine" for thread in threading.enumerate())
-
-
-def gpu_objects() -> dict[str, int]:
-    """What wgpu-py itself has alive, in all of this process."""
-    gc.collect()
-    counts = wgpu.diagnostics.object_counts.get_dict()
-    return {name: entry["count"] for name, entry in counts.items()}
+    assert not more_than(objects)
 
 
 # Prompts
@@ -267,193 +227,6 @@ def test_logits_are_an_array_of_floats(tiny: Model) -> None:
     assert (logits.dtype, logits.shape) == (np.float32, (len(STORY.prompt_ids), 512))
     assert (tiny.logits(STORY.prompt_ids) == logits).all()
     assert held(tiny) == NOTHING
-
-
-# Cancelling
-
-
-def test_closing_the_iterator_ends_the_answer(tiny: Model) -> None:
-    chunks = tiny.stream(STORY.prompt, **ENDLESS)
-    first = next(chunks)
-    chunks.close()
-    assert STORY.text.startswith(first.text)
-    assert held(tiny) == NOTHING
-
-
-def ten_tokens(model: Model) -> str:
-    return model.complete(STORY.prompt, max_tokens=10, temperature=0, reuse_prefix=False).text
-
-
-def test_leaving_the_loop_ends_the_answer(tiny: Model) -> None:
-    before = rows(tiny)
-    for _ in tiny.stream(STORY.prompt, on_context_full="shift", **ENDLESS):  # would never end
-        break
-    assert rows(tiny) < before + 400
-    assert held(tiny) == NOTHING
-
-
-def rows(model: Model) -> int:
-    async def read(core: Any) -> int:
-        return int(core.engine.rows_computed)
-
-    return model.run_on_engine(read)
-
-
-def test_cancel_ends_an_answer_with_what_it_has(tiny: Model) -> None:
-    chunks = tiny.stream(STORY.prompt, **ENDLESS)
-    texts = [next(chunks).text]
-    tiny.cancel()
-    rest = list(chunks)
-    completion = rest[-1].completion
-    assert completion is not None
-    assert completion.finish_reason == "cancelled"
-    assert completion.text == "".join(texts + [chunk.text for chunk in rest])
-    assert completion.usage.completion_tokens < 500
-    assert held(tiny) == NOTHING
-
-
-def test_another_thread_may_cancel(tiny: Model) -> None:
-    begun = threading.Event()
-    canceller = threading.Thread(target=lambda: begun.wait() and tiny.cancel())
-    canceller.start()
-
-    def progress(done: int, total: int) -> None:
-        begun.set()
-
-    completion = tiny.complete(STORY.prompt, progress=progress, **ENDLESS, on_context_full="shift")  # would never end
-    canceller.join()
-    assert completion.finish_reason == "cancelled"
-
-
-def test_a_prompt_may_be_cancelled_before_its_first_token(tiny: Model) -> None:
-    prompt = np.random.default_rng(5).integers(3, 512, 400).tolist()
-    told: list[int] = []
-
-    def progress(done: int, total: int) -> None:
-        assert total == 400
-        told.append(done)
-        tiny.cancel()
-
-    completion = tiny.complete(prompt, progress=progress)
-    assert (completion.finish_reason, completion.text, completion.tokens) == ("cancelled", "", ())
-    assert len(told) == 1, "it went on after it was told to stop"
-    assert held(tiny) == NOTHING
-
-
-def test_progress_of_a_prompt_is_told(tiny: Model) -> None:
-    told: list[tuple[int, int]] = []
-    tiny.complete([5] * 200, max_tokens=1, reuse_prefix=False, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (200, 200)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert len(told) >= 4
-
-
-def test_progress_that_raises_ends_the_answer_and_leaves_the_model_well(tiny: Model) -> None:
-    def refuse(done: int, total: int) -> None:
-        raise ZeroDivisionError("no")
-
-    expected = ten_tokens(tiny)
-    with pytest.raises(ZeroDivisionError):
-        tiny.complete(STORY.prompt, progress=refuse)
-    assert held(tiny) == NOTHING
-    assert ten_tokens(tiny) == expected
-
-
-def test_the_next_answer_after_a_cancel_is_right(tiny: Model) -> None:
-    expected = ten_tokens(tiny)
-    for n in range(6):
-        chunks = tiny.stream(STORY.prompt, **ENDLESS)
-        for _ in range(n):
-            next(chunks)
-        chunks.close()
-        assert tiny.complete(STORY.prompt, max_tokens=10, temperature=0).text == expected
-
-
-def test_cancel_with_nothing_under_way_changes_nothing(tiny: Model) -> None:
-    tiny.cancel()
-    assert tiny.complete(STORY.prompt, max_tokens=2).finish_reason == "length"
-
-
-# Closing
-
-
-def test_a_closed_model_says_so(own: Model) -> None:
-    own.close()
-    own.close()
-    for call in (
-        lambda: own.complete(STORY.prompt),
-        lambda: own.chat([{"role": "user", "content": "Hello"}]),
-        lambda: list(own.stream(STORY.prompt)),
-        lambda: list(own.stream_chat([{"role": "user", "content": "Hello"}])),
-        lambda: own.logits(STORY.prompt),
-    ):
-        with pytest.raises(ModelClosed, match=r"This model is closed\. Load it again"):
-            call()
-    own.cancel()
-    assert own.name == "tiny.gguf"
-
-
-def test_a_with_block_closes_its_model_also_after_an_error() -> None:
-    with pytest.raises(ZeroDivisionError):
-        with shaderlm.load(TINY, context=64) as model:
-            raise ZeroDivisionError
-    with pytest.raises(ModelClosed):
-        model.complete("a")
-
-
-def test_close_ends_the_answer_that_is_streaming(own: Model) -> None:
-    chunks = own.stream(STORY.prompt, on_context_full="shift", **ENDLESS)
-    texts = [next(chunks).text]
-    own.close()
-    rest = list(chunks)
-    assert rest[-1].completion is not None
-    assert rest[-1].completion.finish_reason == "cancelled"
-    assert STORY.text.startswith("".join(texts)[:10])
-
-
-def test_a_stream_may_be_closed_after_its_model(own: Model) -> None:
-    chunks = own.stream(STORY.prompt, **ENDLESS)
-    next(chunks)
-    own.close()
-    chunks.close()
-
-
-def test_a_model_that_nobody_holds_any_more_ends_its_thread() -> None:
-    model = shaderlm.load(TINY, context=64)
-    model.complete("a", max_tokens=2)
-    engine_thread, core = weakref.ref(model._thread._thread), weakref.ref(model._core)
-    thread = engine_thread()
-    assert thread is not None
-    del model
-    gc.collect()
-    thread.join(timeout=20)
-    assert not thread.is_alive()
-    gc.collect()
-    assert core() is None
-
-
-def test_a_callback_that_calls_its_model_is_told_why_it_may_not(tiny: Model) -> None:
-    caught: list[ShaderLMError] = []
-
-    def progress(done: int, total: int) -> None:
-        for call in (lambda: tiny.complete("a"), lambda: tiny.logits("a"), lambda: next(tiny.stream("a"))):
-            try:
-                call()
-            except ShaderLMError as error:
-                caught.append(error)
-
-    assert isinstance(tiny.complete(STORY.prompt, max_tokens=1, progress=progress), Completion)
-    assert len(caught) >= 3
-    for error in caught:
-        assert isinstance(error, InvalidOption)
-        assert "the callback runs on the model's own thread" in str(error)
-
-
-def test_a_callback_may_close_its_model(own: Model) -> None:
-    completion = own.complete([5] * 200, progress=lambda done, total: own.close(), **ENDLESS)
-    assert completion.finish_reason == "cancelled"
-    with pytest.raises(ModelClosed):
-        own.complete("a")
 
 
 def test_a_file_without_a_template_has_no_chat(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 TINY = Path(__file__).parent / "data/tiny.gguf"
 END_OF_TEXT, END_OF_TURN = 0, 2  # either ends an answer
+NO_END: dict[int, float] = {END_OF_TEXT: float("-inf"), END_OF_TURN: float("-inf")}  # a bias that lets none end
 
 
 @dataclass(frozen=True)
