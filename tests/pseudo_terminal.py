@@ -45,12 +45,19 @@ class PseudoTerminal:
 
     def wait_for(self, text: str) -> str:
         """Wait until `text` is shown behind what was awaited before; returns what came before it."""
-        end = time.monotonic() + HANGS
-        while (place := self.text.find(text, self._seen)) < 0:
-            assert self._read(end), f"{text!r} did not come; there was:\n{self.text[self._seen :]}"
-        before = self.text[self._seen : place]
-        self._seen = place + len(text)
+        before = self._shown(text, HANGS)
+        assert before is not None, f"{text!r} did not come; there was:\n{self.text[self._seen :]}"
         return before
+
+    def interrupt_until(self, text: str) -> None:
+        """Press Ctrl-C as a person would, again where nothing happens: Python's readline misses one that comes as it
+        begins to wait.
+        """
+        for _ in range(HANGS):
+            self.enter(CTRL_C)
+            if self._shown(text, 1.0) is not None:
+                return
+        raise AssertionError(f"Ctrl-C did not bring {text!r}; there was:\n{self.text[self._seen :]}")
 
     def wait(self) -> int:
         """Wait for the program's end; returns its exit code."""
@@ -69,6 +76,15 @@ class PseudoTerminal:
             self.process.kill()
             self.process.wait()
         os.close(self._ours)
+
+    def _shown(self, text: str, seconds: float) -> str | None:
+        end = time.monotonic() + seconds
+        while (place := self.text.find(text, self._seen)) < 0:
+            if not self._read(end):
+                return None
+        before = self.text[self._seen : place]
+        self._seen = place + len(text)
+        return before
 
     def _read(self, end: float) -> bool:
         """Take in what is shown; False at the program's end, or when `end` has come."""

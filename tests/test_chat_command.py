@@ -7,6 +7,7 @@ import pytest
 from command_line import MODEL, CommandLine, run_process
 from shaderlm.cli.arguments import UsageError
 from shaderlm.cli.conversation import Conversation, command
+from shaderlm.cli.writing import write_json
 from tiny_model import goldens
 
 GOLDENS = goldens()
@@ -111,6 +112,15 @@ def test_input_that_is_no_text_is_read_as_far_as_it_goes():
     done = run_process("chat", *GREEDY, "--max-tokens", "2", MODEL, stdin=b"caf\xe9\n")
     assert done.code == 0
     assert done.out.strip()
+
+
+def test_a_file_is_written_whole_or_left_as_it_was(tmp_path):
+    path = tmp_path / "chat.json"
+    write_json(path, ["é"])
+    with pytest.raises(TypeError):
+        write_json(path, [object()])
+    assert json.loads(path.read_text(encoding="utf-8")) == ["é"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # The commands

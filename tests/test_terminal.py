@@ -1,8 +1,10 @@
 """What a terminal shows: prompts, answers, progress, colours; Ctrl-C there stops an answer and not the chat."""
 
 import io
+import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +12,12 @@ pytest.importorskip("termios", reason="pseudo-terminals are POSIX's")
 
 from command_line import COMMAND, MODEL
 from pseudo_terminal import CTRL_C, CTRL_D, PseudoTerminal
+from shaderlm.cli import report
 from shaderlm.cli import terminal as shown
 from tiny_model import END_OF_TEXT, END_OF_TURN, goldens
 
 GOLDENS = goldens()
+FIGURES = sorted((Path(__file__).resolve().parent.parent / "bench/results").glob("*.json"))
 GREEDY = ("--temperature", "0")
 ENDLESS = ("--logit-bias", f"{END_OF_TEXT}=-inf", "--logit-bias", f"{END_OF_TURN}=-inf", "--shift")
 
@@ -40,8 +44,8 @@ def test_ctrl_c_stops_the_answer_and_not_the_program():
         chat.wait_for("stopped")
         chat.wait_for(">>> ")
         chat.enter("half a thought")
-        chat.enter(CTRL_C)
-        chat.wait_for("Ctrl-D or /quit ends the chat.")
+        chat.wait_for("half a thought")
+        chat.interrupt_until("Ctrl-D or /quit ends the chat.")
         chat.wait_for(">>> ")
         chat.enter("/set max_tokens 2\n")
         chat.wait_for("max_tokens is 2")
@@ -85,6 +89,30 @@ def test_names_of_devices_are_bold():
         assert screen.wait() == 0
     assert b"\x1b[1m0  " in screen.raw
     assert "largest buffer" in screen.text
+
+
+def test_figures_are_a_table_on_a_terminal(monkeypatch):
+    screen = Tty()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    for path in FIGURES:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        report.show(found)
+        for what, figure, spread, _ in report.rows(found):
+            assert any(what in line and figure in line and spread in line for line in screen.getvalue().splitlines())
+    assert "\u2500" in screen.getvalue()
+
+
+def test_notes_are_dim_on_a_terminal_and_plain_where_colours_are_not_wanted(monkeypatch):
+    for no_color, styled in (("", True), ("1", False)):
+        screen = Tty()
+        monkeypatch.setattr(sys, "stderr", screen)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("NO_COLOR", no_color)
+        shown.warn("[b]look[/b]")
+        assert "[b]look[/b]" in screen.getvalue()
+        assert ("\x1b[33m" in screen.getvalue()) == styled
 
 
 def test_a_bar_shows_what_takes_long_and_leaves_nothing(monkeypatch):
