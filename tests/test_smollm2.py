@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import shaderlm
 from agreement import agree, agree_on_argmax
-from reference import Reference, reference_of
+from reference import Reference, reference_of, softmax
 
 PROMPTS = {
     "prose": (
-        "The old lighthouse keeper climbed the stairs every evening, lamp in hand, and looked out over the grey water. "
-        "He had done so for forty years, and in all that time he had never once seen the same sea twice. Some nights it "
-        "lay flat as slate; on others it rose up and beat against the rocks until the windows shook in their frames. "
+        "The old lighthouse keeper climbed the stairs every evening, lamp in hand, and looked out over the grey "
+        "water. He had done so for forty years, and in all that time he had never once seen the same sea twice. "
+        "Some nights it lay flat as slate; on others it rose up and beat against the rocks until the windows shook in their frames. "
         "Tonight there was no wind at all, and a small boat without lights was coming slowly towards the"
     ),
     "code": (
@@ -29,8 +30,8 @@ PROMPTS = {
     "chat": (
         "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
         "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
-        "The capital of France is Paris.<|im_end|>\n<|im_start|>user\nAnd what is it known for? Name three things that a "
-        "visitor should see there, with one sentence about each of them.<|im_end|>\n<|im_start|>assistant\n"
+        "The capital of France is Paris.<|im_end|>\n<|im_start|>user\nAnd what is it known for? Name three things "
+        "that a visitor should see there, with one sentence about each of them.<|im_end|>\n<|im_start|>assistant\n"
     ),
     "digits": (
         "3.14159265358979323846264338327950288419716939937510, 2.71828182845904523536, 1.41421356237, "
@@ -45,37 +46,40 @@ def reference(smollm2: Path) -> Reference:
     return reference_of(smollm2)
 
 
-@pytest.fixture(scope="module", params=["f32", "f16"])
-def model(request: pytest.FixtureRequest, smollm2: Path) -> Iterator[shaderlm.Model]:
-    with shaderlm.load(smollm2, context=CONTEXT, kv_dtype=request.param) as model:
-        model.tolerance = 2e-3 if request.param == "f32" else 0.1
-        yield model
+class Case(NamedTuple):
+    model: shaderlm.Model
+    tolerance: float  # of logits, absolute
+    decode_tolerance: float  # between decode and prefill
+
+
+@pytest.fixture(scope="module", params=[("f32", 2e-3, 1e-3), ("f16", 0.1, 0.06)], ids=["f32", "f16"])
+def case(request: pytest.FixtureRequest, smollm2: Path) -> Iterator[Case]:
+    kv_dtype, *tolerances = request.param
+    with shaderlm.load(smollm2, context=CONTEXT, kv_dtype=kv_dtype) as model:
+        yield Case(model, *tolerances)
 
 
 @pytest.mark.parametrize("kind", PROMPTS)
-def test_logits_are_those_of_float64(model: shaderlm.Model, reference: Reference, kind: str) -> None:
+def test_logits_are_those_of_float64(case: Case, reference: Reference, kind: str) -> None:
     """At every position of a prompt, and of the 48 greedy tokens that float64 adds to it; so is the likeliest token."""
-    ids = model.tokenizer.encode(PROMPTS[kind], parse_special=True)
+    ids = case.model.tokenizer.encode(PROMPTS[kind], parse_special=True)
     forced = ids + reference.greedy(ids, 48)
-    expected, actual = reference.logits(forced), model.logits(forced)
-    agree(actual, expected, abs=model.tolerance)
-    agree_on_argmax(actual, expected, tolerance=model.tolerance)
+    expected, actual = reference.logits(forced), case.model.logits(forced)
+    agree(actual, expected, abs=case.tolerance)
+    agree_on_argmax(actual, expected, tolerance=case.tolerance)
 
 
-def test_a_plain_question_is_answered_and_the_chat_ends_with_stop(model: shaderlm.Model) -> None:
+def test_a_plain_question_is_answered_and_the_chat_ends_with_stop(case: Case) -> None:
     question = [{"role": "user", "content": "What is the capital of France?"}]
-    answer = model.chat(question, max_tokens=40, temperature=0)
+    answer = case.model.chat(question, max_tokens=40, temperature=0)
     assert answer.text == "The capital of France is Paris."
     assert answer.finish_reason == "stop"
 
 
-def test_generated_logits_are_those_of_prefill(model: shaderlm.Model) -> None:
+def test_generated_logits_are_those_of_prefill(case: Case) -> None:
     """Decode and prefill are different kernels: what one draws with, the other computes too."""
-    answer = model.complete(PROMPTS["prose"], max_tokens=12, temperature=0, logprobs=5)
-    ids = model.tokenizer.encode(PROMPTS["prose"])
-    logits = model.logits([*ids, *answer.tokens])[len(ids) - 1 : -1].astype(np.float64)
-    logprobs = logits - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)) - logits.max(
-        1, keepdims=True
-    )
-    chosen = logprobs[np.arange(len(answer.tokens)), answer.tokens]
-    agree([entry.logprob for entry in answer.logprobs], chosen, abs=1e-3 if model.tolerance < 0.01 else 0.06)
+    answer = case.model.complete(PROMPTS["prose"], max_tokens=12, temperature=0, logprobs=0)
+    ids = case.model.tokenizer.encode(PROMPTS["prose"])
+    logits = case.model.logits([*ids, *answer.tokens])[len(ids) - 1 : -1].astype(np.float64)
+    expected = np.log(softmax(logits))[np.arange(len(answer.tokens)), answer.tokens]
+    agree([entry.logprob for entry in answer.logprobs], expected, abs=case.decode_tolerance)
