@@ -136,7 +136,10 @@ async def load_core(
 def make_tokenizer(checkpoint: Checkpoint, make_codec: MakeCodec) -> Tokenizer | None:
     """The checkpoint's tokenizer, if it has one. Raises TokenizerError."""
     data = checkpoint.tokenizer
-    return None if data is None else Tokenizer(data, make_codec(tokenizer_json(data)))
+    try:
+        return None if data is None else Tokenizer(data, make_codec(tokenizer_json(data)))
+    except TokenizerError as error:
+        raise TokenizerError(f"The tokenizer of {checkpoint.name} cannot be used. {error}") from error
 
 
 def _log_load(engine: Engine, *, asked: int | None, seconds: float) -> None:

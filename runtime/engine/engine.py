@@ -262,8 +262,9 @@ class Engine:
         return self.shared[name]
 
     def _layer_moved(self, layer: int) -> None:
-        for plan in self.plans.values():
-            plan.rebind(f"kv:{layer}")
+        anew = [(plan, plan.bound_anew(f"kv:{layer}")) for plan in self.plans.values()]  # all, or an error before any
+        for plan, groups in anew:
+            plan.rebind(groups)
 
     def _leave_window(self, group: int, sequence: Sequence) -> None:
         """Free the pages that no row from the sequence's length on can see, but one page more for a rollback."""

@@ -116,7 +116,12 @@ class KvCache:
             buffer = self.gpu.create_buffer(f"kv {shape.layer}", size)
             self.buffers[shape.layer] = buffer, size
             if old is not None:
-                self.gpu.copy_buffer(old[0], 0, buffer, 0, old[1])
-                self.moved(shape.layer)
+                try:
+                    self.gpu.copy_buffer(old[0], 0, buffer, 0, old[1])
+                    self.moved(shape.layer)
+                except BaseException:
+                    self.buffers[shape.layer] = old
+                    self.gpu.destroy_buffer(buffer)
+                    raise
                 self.gpu.destroy_buffer(old[0])
         self.pools[group].grow(capacity - self.pools[group].capacity)

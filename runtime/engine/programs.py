@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..host import BoundBuffer, Buffer, Gpu, Pipeline, Program, Readback, Usage
+from ..host import BindGroup, BoundBuffer, Buffer, Gpu, Pipeline, Program, Readback, Usage
 from ..planner.checks import check_plan
 from ..planner.plan import BufferRange, Plan
 
@@ -47,12 +47,19 @@ class LoadedPlan:
         """Write to one of the plan's own buffers."""
         self.gpu.write_buffer(self.own[name][0], offset, data)
 
-    def rebind(self, buffer: str) -> None:
-        """Make the bind groups of every dispatch that binds `buffer` again: it means another GPU buffer now."""
+    def bound_anew(self, buffer: str) -> dict[int, BindGroup]:
+        """New bind groups for every dispatch that binds `buffer`, which means another GPU buffer now."""
+        groups = {}
         for i, dispatch in enumerate(self.plan.dispatches):
             if any(place.buffer == buffer for place in dispatch.buffers):
                 places = [self.bound(place) for place in dispatch.buffers]
-                self.gpu.rebind(self.program, i, self.gpu.create_bind_group(self.pipelines[i], places))
+                groups[i] = self.gpu.create_bind_group(self.pipelines[i], places)
+        return groups
+
+    def rebind(self, groups: Mapping[int, BindGroup]) -> None:
+        """Take these bind groups from now on."""
+        for i, group in groups.items():
+            self.gpu.rebind(self.program, i, group)
 
     def close(self) -> None:
         self.gpu.release(self.program)

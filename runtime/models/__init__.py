@@ -25,5 +25,8 @@ def architecture(name: str, file: str) -> Architecture:
     """The architecture called `name`. Raises UnknownArchitecture, naming those that work."""
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise UnknownArchitecture(f"{file} holds a model of architecture {name!r}, which is not known. Known: {known}.")
+        raise UnknownArchitecture(
+            f"{file} holds a model of architecture {name!r}, which is not known. Known: {known}. "
+            "Take a model of one of these."
+        )
     return ARCHITECTURES[name]

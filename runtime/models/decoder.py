@@ -62,7 +62,10 @@ class Fields:
         value = self.values.get(name)
         if value is None:
             if default is None:
-                raise InvalidConfig(f"{self.file} lacks the hyperparameter {name}, which its architecture needs.")
+                raise InvalidConfig(
+                    f"{self.file} lacks the hyperparameter {name}, which its architecture needs. "
+                    "Convert the model again, or take another file of it."
+                )
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise InvalidConfig(f"{name} is {value!r} in {self.file}, but must be of type {kind.__name__}.")

@@ -65,7 +65,7 @@ class NativeGpu:
             raise DeviceLost(f"{adapter.name} gave no device: {error}") from error
         self._queue = self._device.queue
         self._buffers: dict[int, int] = {}  # id -> bytes
-        self._bind_groups = 0
+        self._bind_groups = 0  # that programs hold
         self._pipelines: dict[KernelSource, _Pipeline] = {}
         self._layouts: dict[tuple[tuple[int, Access], ...], tuple[Any, Any]] = {}
         self._replay = replay.choose(self._device)
@@ -133,16 +133,14 @@ class NativeGpu:
             for (number, _), b in zip(pipeline.bindings, buffers, strict=True)
         ]
         with explained("to bind buffers to a kernel"):
-            group = self._device.create_bind_group(layout=pipeline.layout, entries=entries)
-        self._bind_groups += 1
-        return group
+            return self._device.create_bind_group(layout=pipeline.layout, entries=entries)
 
     def freeze(self, pipelines: Sequence[_Pipeline], bind_groups: Sequence[Any]) -> Any:
+        self._bind_groups += len(bind_groups)
         return self._replay.freeze([p.handle for p in pipelines], list(bind_groups))
 
     def rebind(self, program: Any, index: int, bind_group: Any) -> None:
         self._replay.rebind(program, index, bind_group)
-        self._bind_groups -= 1
 
     def release(self, program: Any) -> None:
         self._bind_groups -= len(program)
