@@ -226,7 +226,8 @@ def load(
     progress: called with bytes on the GPU and bytes in all, on another thread.
 
     Raises ModelNotFound, InvalidFile, UnknownArchitecture, UnknownWeightType, InvalidConfig, TensorMismatch,
-    TokenizerError, NoAdapter, ModelTooLarge, OutOfMemory, InvalidOption.
+    TokenizerError, NoAdapter, ModelTooLarge, OutOfMemory, DeviceLost, InvalidOption; and NetworkError, NoSpace or
+    ChecksumMismatch where a catalogue's model has to be fetched.
     """
     thread, told = EngineThread(), _LoadWatch(progress)
     opening = thread.submit(lambda: _open(source, adapter, context, kv_dtype, told))

@@ -109,4 +109,4 @@ class NoSpace(ShaderLMError):
 
 
 class NetworkError(ShaderLMError):
-    """A download failed; what was fetched is kept and the next start resumes."""
+    """A download failed; nothing half-written was left behind."""

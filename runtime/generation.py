@@ -30,8 +30,8 @@ class TokenLogprobs:
     """A token of an answer with its log probability, and the likeliest tokens in its place, the likeliest first."""
 
     token: int
-    logprob: float
-    top: tuple[tuple[int, float], ...] = ()
+    logprob: float  # natural, of the logits after penalties and bias, before top_k and its like
+    top: tuple[tuple[int, float], ...] = ()  # (token, log probability)
 
 
 @dataclass(frozen=True)
@@ -42,40 +42,40 @@ class Chunk:
     """
 
     text: str
-    tokens: tuple[int, ...]
-    logprobs: tuple[TokenLogprobs, ...] = ()
-    completion: "Completion | None" = None
+    tokens: tuple[int, ...]  # whose text this is; several where it was held back
+    logprobs: tuple[TokenLogprobs, ...] = ()  # of these tokens, if asked for
+    completion: "Completion | None" = None  # in the last chunk
 
 
 @dataclass(frozen=True)
 class Usage:
     """Tokens of a request. Of the prompt's, `reused_tokens` were found in the KV cache."""
 
-    prompt_tokens: int
+    prompt_tokens: int  # BOS and the marks of a chat included
     completion_tokens: int
-    reused_tokens: int
+    reused_tokens: int  # that were not computed again
 
 
 @dataclass(frozen=True)
 class Timings:
     """How fast an answer was, in seconds and tokens per second."""
 
-    time_to_first_token: float
-    prefill_tokens_per_second: float
-    decode_tokens_per_second: float
+    time_to_first_token: float  # from when the model turned to this request
+    prefill_tokens_per_second: float  # of the prompt, reused tokens apart
+    decode_tokens_per_second: float  # of the answer, from its second token on
 
 
 @dataclass(frozen=True)
 class Completion:
     """A whole answer."""
 
-    text: str
-    tokens: tuple[int, ...]
-    finish_reason: FinishReason
+    text: str  # up to the stop string that ended it
+    tokens: tuple[int, ...]  # without the end token, with those of a stop string
+    finish_reason: FinishReason  # "stop", "length" or "cancelled"
     usage: Usage
     timings: Timings
     seed: int  # gives the same answer again, on the same adapter, version and kernel choice
-    logprobs: tuple[TokenLogprobs, ...] = ()
+    logprobs: tuple[TokenLogprobs, ...] = ()  # one for each token, if asked for
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from .stops import StopStrings
 
 
 class Options(TypedDict, total=False):
-    """Keyword options of `complete`, `stream`, `chat` and `stream_chat`; `Sampling` explains those of drawing."""
+    """Keyword options of `complete`, `stream`, `chat` and `stream_chat`."""
 
-    max_tokens: int | None
+    max_tokens: int | None  # of the answer; None goes on to its end or the context's
     temperature: float
     top_k: int
     top_p: float
@@ -24,11 +24,11 @@ class Options(TypedDict, total=False):
     presence_penalty: float
     repeat_last_n: int
     seed: int | None
-    stop: str | Sequence[str] | None
+    stop: str | Sequence[str] | None  # strings that end the answer; they are not part of it
     logit_bias: Mapping[int, float] | None
     logprobs: int | None
-    on_context_full: Literal["error", "shift"]
-    reuse_prefix: bool
+    on_context_full: Literal["error", "shift"]  # raise ContextFull, or go on from the younger half of the context
+    reuse_prefix: bool  # keep keys and values for prompts that begin alike, and take up what others left
 
 
 SAMPLING = frozenset(field.name for field in dataclasses.fields(Sampling))

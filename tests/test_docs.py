@@ -1,0 +1,68 @@
+"""The documentation: its page of the API is as the source is, its snippets run, its links lead somewhere."""
+
+import ast
+import asyncio
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shaderlm
+from tiny_model import TINY
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def snippets() -> list[Any]:
+    """Blocks of Python that a reader would type, with a name that says where."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            line = text[: match.start()].count("\n") + 1
+            if "import shaderlm" in match[1]:
+                found.append(pytest.param(match[1], id=f"{page.name}:{line}"))
+    return found
+
+
+def test_the_page_of_the_api_is_as_the_source_is() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["page"]()
+    assert (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8") == made, "run `python docs/make_api.py`"
+
+
+def test_the_page_of_the_api_has_all_that_is_public() -> None:
+    text = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    public = {name for name in shaderlm.__all__ if not re.search(rf"#.*\b{name}\b", text)}
+    assert not public
+    for face, prefix in ((shaderlm.Model, "model."), (shaderlm.AsyncModel, "model.")):
+        names = [name for name in dir(face) if not name.startswith("_")]
+        assert [name for name in names if f"`{prefix}{name}`" not in text and f"| `{name}` |" not in text] == []
+
+
+@pytest.mark.parametrize("code", snippets())
+def test_a_snippet_runs(code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the tiny model in place of the one that it names."""
+    load, load_async = shaderlm.load, shaderlm.load_async
+
+    def small(options: dict[str, Any]) -> dict[str, Any]:
+        return options | {"context": min(options.get("context") or 512, 512)}
+
+    monkeypatch.setattr(shaderlm, "load", lambda source, **options: load(TINY, **small(options)), raising=False)
+    monkeypatch.setattr(
+        shaderlm, "load_async", lambda source, **options: load_async(TINY, **small(options)), raising=False
+    )
+    code_object = compile(code, "snippet", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = eval(code_object, {"__name__": "snippet"})
+    if asyncio.iscoroutine(result):
+        asyncio.run(result)
+    assert capsys.readouterr().out.strip()
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    links = [(page, target) for page in PAGES for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))]
+    assert len(links) > 5
+    missing = [f"{page.name}: {at}" for page, at in links if "://" not in at and not (page.parent / at).exists()]
+    assert not missing
