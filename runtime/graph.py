@@ -129,9 +129,7 @@ class Graph:
         rope: Rope | None = None,
         window: int | None = None,
     ) -> Node:
-        return Attention(
-            n_heads * head_dim, q, k, v, layer, n_heads, n_kv_heads, head_dim, scale, rope, window
-        )
+        return Attention(n_heads * head_dim, q, k, v, layer, n_heads, n_kv_heads, head_dim, scale, rope, window)
 
     def _weight(self, name: str, shape: Sequence[int]) -> str:
         known = self.weights.setdefault(name, tuple(shape))

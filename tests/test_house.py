@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, how long a file may be, and what never stands in one."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -59,10 +60,19 @@ def room(parts: tuple[str, ...]) -> str:
     return parts[0] if parts else "__init__"
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    text = path.read_text(encoding="utf-8")
+    try:
+        return ast.parse(text)
+    except SystemError:  # CPython before 3.11.5 gets its depth wrong when another parse comes in between (gh-106905)
+        return ast.parse(text)
+
+
 def imports(path: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """(line, "inside", "outside" or "for types only", parts of the module's path) of every import in a file."""
     package = path.relative_to(RUNTIME).parent.parts
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for_types = {id(node) for guard in ast.walk(tree) if is_type_checking(guard) for node in ast.walk(guard)}
     for node in ast.walk(tree):
         outside = "outside" if id(node) not in for_types else "for types only"

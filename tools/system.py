@@ -33,6 +33,7 @@ PACKAGES = {
     },
     "vulkan": {"debian": "libvulkan1", "fedora": "vulkan-loader", "arch": "vulkan-icd-loader"},
     "driver": {"debian": "mesa-vulkan-drivers", "fedora": "mesa-vulkan-drivers", "arch": "vulkan-swrast"},
+    "atomic": {"debian": "libatomic1", "fedora": "libatomic", "arch": "gcc-libs"},
     "chromium": {
         "debian": "chromium",
         "fedora": "chromium",
@@ -79,7 +80,12 @@ def need_adapter(python: Path) -> None:
 
 
 def need_chromium(python: Path) -> None:
-    """For the browser test: the system's Chromium or Chrome, or else one that Playwright downloads."""
+    """For the browser test: the system's Chromium or Chrome, or else one that Playwright downloads.
+
+    Playwright's own driver is a Node.js that wants libatomic, which a bare system lacks.
+    """
+    if sys.platform.startswith("linux") and not has_library("libatomic.so.1"):
+        need("atomic")
     there = os.environ.get("SHADERLM_CHROMIUM") or any(shutil.which(name) for name in BROWSERS)
     if there and not half_installed(PACKAGES["chromium"]["debian"]):
         return

@@ -43,16 +43,25 @@ def main(argv: list[str] | None = None) -> int:
         note("")
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        _drop_output()
         return BROKEN_PIPE
     except OSError as error:
         _trace()
+        _drop_output()
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}", FAILED)
     except Exception as error:
         _trace()
         what = f"{type(error).__name__}: {error}"
         return fail(f"A defect of shaderlm: {what}\nSHADERLM_LOG=debug shows where; please report it.", FAILED)
+
+
+def _drop_output() -> None:
+    """Where stdout takes no more, leave what it holds unwritten: Python would try again at its end, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: list[str]) -> int:
