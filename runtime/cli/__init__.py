@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """Where stdout takes no more, leave what it holds unwritten: Python would try again at its end, and exit with 120."""
+    """Leave unwritten what a stdout holds that takes no more: at its end Python would try again, and exit with 120."""
     try:
         sys.stdout.flush()
     except OSError:
