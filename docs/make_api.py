@@ -85,11 +85,13 @@ ASYNC = """\
 import asyncio
 import shaderlm
 
+
 async def main():
     async with await shaderlm.load_async("smollm2", context=512) as model:
         answers = await asyncio.gather(*(model.complete(text, max_tokens=8) for text in ("One", "Two")))
         async for chunk in model.stream("Three", max_tokens=8):
             print(chunk.text, end="", flush=True)
+
 
 asyncio.run(main())
 ```
