@@ -75,7 +75,7 @@ class ModelTooLarge(ShaderLMError):
 
 
 class OutOfMemory(ShaderLMError):
-    """The device refused an allocation; everything of this model was freed."""
+    """The device refused an allocation. A load frees everything before it raises this; an answer, what it had begun."""
 
 
 # Requests

@@ -11,7 +11,7 @@ from .engine.decode import Decoder, Step
 from .engine.engine import Engine
 from .engine.prefill import PrefillCancelled, prefill_and_sample
 from .engine.results import StepResult
-from .engine.sequence import SamplingState
+from .engine.sequence import MAX_END_TOKENS, SamplingState
 from .engine.sequence import Sequence as EngineSequence
 from .errors import ContextFull, InvalidOption, PromptTooLong
 from .log import event
@@ -229,7 +229,7 @@ def sampling_state(sampling: Sampling, end_tokens: tuple[int, ...], last_positio
         repeat_last_n=sampling.repeat_last_n,
         logit_bias=dict(sampling.logit_bias),
         last_position=last_position,
-        end_tokens=end_tokens,
+        end_tokens=end_tokens[:MAX_END_TOKENS],  # of any more the host takes notice
     )
 
 

@@ -1,4 +1,4 @@
-"""A model as a graph of a dozen operations with named weights. It knows nothing of kernels, buffers or devices.
+"""A model as a graph of a few operations with named weights. It knows nothing of kernels, buffers or devices.
 
 Shapes are those of one step: `rows` is the number of tokens that the step computes, whichever sequences they belong to.
 """

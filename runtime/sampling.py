@@ -11,7 +11,6 @@ from .errors import InvalidOption
 
 LARGEST_INTEGER = (1 << 31) - 1
 SMALLEST_TEMPERATURE = 1e-6  # below it logits / temperature leaves f32; 0 is greedy
-KEEP_ALL = 1e30  # a margin that no two logits exceed, and finite, as WGSL wants its floats
 
 
 @dataclass(frozen=True)
@@ -83,22 +82,6 @@ class Sampling:
         options = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
         for name, value in checked_options(options).items():
             object.__setattr__(self, name, value)
-
-    @property
-    def greedy(self) -> bool:
-        """Whether the likeliest token is taken without a draw."""
-        return self.temperature == 0
-
-    @property
-    def penalises(self) -> bool:
-        """Whether the last tokens count."""
-        off = (self.repeat_penalty, self.frequency_penalty, self.presence_penalty) == (1, 0, 0)
-        return self.repeat_last_n > 0 and not off
-
-    @property
-    def min_p_margin(self) -> float:
-        """min_p as a distance of logits, -ln(min_p): what lies further below the maximum is dropped."""
-        return -math.log(self.min_p) if self.min_p > 0 else KEEP_ALL
 
     def with_seed(self) -> "Sampling":
         """These options with a seed: its own, or else a random one of 32 bits."""

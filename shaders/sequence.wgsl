@@ -1,4 +1,4 @@
-// What a sequence's next token depends on, one entry per slot. `engine/sequence_state.py` writes it.
+// What a sequence's next token depends on, one entry per slot. `SamplingState` in engine/sequence.py packs it.
 
 struct Sequence {
     last_position: u32,       // the answer ends when a token was put there

@@ -94,14 +94,16 @@ def decode(engine: Engine, sequences: Sequence[Live], steps: int) -> Logits:
     return np.stack(rows)
 
 
-def decode_forced(engine: Engine, tokens: Sequence[int]) -> Logits:
-    """The tokens one by one through the plan for one row: logits after each, [tokens, vocab]."""
+def decode_forced(engine: Engine, tokens: Sequence[int], *, prefilled: int = 0) -> Logits:
+    """The tokens behind the first `prefilled` one by one through the plan for one row: logits after each."""
     sequence = engine.open_sequence()
+    engine.set_tokens(sequence, tokens[:prefilled])
+    run_now(prefill(engine, sequence))
     engine.set_tokens(sequence, tokens)
     engine.set_neutral_sampling(sequence)
     decoder = run_now(Decoder.open(engine, [sequence]))
     rows = []
-    for _ in tokens:
+    for _ in tokens[prefilled:]:
         engine.set_tokens(sequence, tokens)  # the step before put what it drew behind its own token
         run_now(decoder.read(decoder.submit()))
         rows.append(step_logits(engine, decoder.plan)[0])

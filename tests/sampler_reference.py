@@ -37,7 +37,7 @@ def kept_in_order(logits: npt.ArrayLike, sampling: Sampling, history: Sequence[i
     values = adjusted(logits, sampling, history)
     order = np.argsort(-values, kind="stable")
     order = order[values[order] > -np.inf]
-    if sampling.greedy:
+    if sampling.temperature == 0:
         return order[:1]
     if sampling.top_k:
         order = order[: sampling.top_k]
@@ -59,5 +59,5 @@ def probabilities(logits: npt.ArrayLike, sampling: Sampling, history: Sequence[i
     values = adjusted(logits, sampling, history)
     kept = kept_in_order(logits, sampling, history)
     result = np.zeros_like(values)
-    result[kept] = 1.0 if sampling.greedy else softmax(values[kept] / sampling.temperature)
+    result[kept] = 1.0 if sampling.temperature == 0 else softmax(values[kept] / sampling.temperature)
     return result

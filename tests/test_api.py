@@ -1,6 +1,7 @@
 """The public face: loading, what a model says of itself, and prompts of every form."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,16 @@ from reference import Reference
 from shaderlm import Model
 from shaderlm.api import load_tokenizer
 from shaderlm.errors import (
+    InvalidConfig,
     InvalidOption,
     NoAdapter,
     PromptTooLong,
     TemplateError,
     TokenizerError,
 )
+from shaderlm.hosts.native import host as native
+from shaderlm.tokenizer import Tokenizer
+from shaderlm.tokenizer_json import tokenizer_json
 from tiny_model import TINY, goldens
 from vocabularies import data_of
 from watching import NOTHING, engine_threads, held, more_than, wgpu_objects
@@ -90,16 +95,21 @@ def test_progress_that_raises_ends_the_load() -> None:
         shaderlm.load(TINY, progress=refuse)
 
 
-def test_a_load_that_is_cancelled_leaves_nothing() -> None:
+@pytest.mark.parametrize("share", [0.1, 1.0], ids=["in-the-middle", "at-the-end"])
+def test_a_load_that_is_cancelled_leaves_nothing(share: float) -> None:
     async def cancel_in_mid_load() -> None:
-        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop, cancelled = asyncio.get_running_loop(), threading.Event()
+
+        def cancel() -> None:
+            loading.cancel()
+            loop.call_soon(loop.call_soon, cancelled.set)  # when the task has been told
 
         def progress(done: int, total: int) -> None:
-            loop.call_soon_threadsafe(begun.set)
+            if done >= share * total and not cancelled.is_set():
+                loop.call_soon_threadsafe(cancel)
+                cancelled.wait()
 
         loading = asyncio.create_task(shaderlm.load_async(TINY, progress=progress))
-        await begun.wait()
-        loading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await loading
 
@@ -210,6 +220,34 @@ def test_a_model_without_a_tokenizer_refuses_text(wordless: Model) -> None:
         wordless.chat([{"role": "user", "content": "text"}])
     with pytest.raises(TokenizerError, match=message):
         _ = wordless.tokenizer
+
+
+def test_a_file_without_a_tokenizer_has_none_to_load(tmp_path: Path) -> None:
+    hyperparameters, weights = random_llama(0)
+    path = write_llama(tmp_path / "wordless.gguf", weights, hyperparameters)
+    with pytest.raises(TokenizerError, match=r"wordless\.gguf has no tokenizer"):
+        load_tokenizer(path)
+
+
+def test_more_tokens_than_rows_of_embedding_are_refused(tmp_path: Path) -> None:
+    hyperparameters, weights = random_llama(0)
+    path = write_llama(tmp_path / "narrow.gguf", weights, hyperparameters, tokenizer=data_of(TINY))
+    with pytest.raises(InvalidConfig, match=r"narrow\.gguf has 512 tokens, but 160 rows of embedding"):
+        shaderlm.load(path, context=64)
+
+
+def test_any_number_of_tokens_may_end_an_answer(tmp_path: Path) -> None:
+    """More than the GPU is told of: the host takes notice of the rest."""
+    hyperparameters, weights = random_llama(0, vocab_size=512)
+    greedy = Reference.of(hyperparameters, weights).greedy([5], 8)
+    ends = tuple(token for token in range(100, 140) if token not in greedy)[:20]
+    tokenizer = replace(data_of(TINY), eos_ids=(*ends, greedy[6]))
+    path = write_llama(tmp_path / "ends.gguf", weights, hyperparameters)
+    with shaderlm.load(path, context=64, kv_dtype="f32") as model:
+        model._core.tokenizer = Tokenizer(tokenizer, native.make_codec(tokenizer_json(tokenizer)))
+        completion = model.complete([5], temperature=0, max_tokens=20)
+    assert completion.finish_reason == "stop"
+    assert list(completion.tokens) == greedy[: greedy.index(greedy[6])]
 
 
 def test_a_chat_needs_messages(tiny: Model) -> None:

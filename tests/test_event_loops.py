@@ -12,7 +12,7 @@ import pytest
 import shaderlm
 from gpu import Device
 from shaderlm import AsyncModel, Completion, Model
-from shaderlm.errors import InvalidOption, ModelClosed
+from shaderlm.errors import ContextFull, InvalidOption, ModelClosed
 from tiny_model import NO_END, TINY, Golden, goldens
 
 GOLDENS = goldens()
@@ -70,6 +70,20 @@ def test_the_async_face_has_what_the_other_has(async_tiny: AsyncModel, tiny: Mod
     asyncio.run(main())
     names = {name for name in dir(Model) if not name.startswith("_")}
     assert names == {name for name in dir(AsyncModel) if not name.startswith("_")}
+
+
+def test_an_error_in_mid_answer_reaches_its_task(async_tiny: AsyncModel) -> None:
+    async def main() -> str:
+        text = ""
+        try:
+            async for chunk in async_tiny.stream([5] * 500, logit_bias=NO_END):
+                text += chunk.text
+        except ContextFull as full:
+            assert full.partial.text == text
+            return text
+        raise AssertionError("the context was not full")
+
+    assert asyncio.run(main())
 
 
 def test_a_cancelled_task_ends_its_answer(async_tiny: AsyncModel) -> None:

@@ -1,6 +1,7 @@
 """The options of sampling, and the float64 sampler that the GPU's is compared with."""
 
 import math
+import struct
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampler_reference import adjusted, kept_in_order, kept_set, probabilities
+from shaderlm.engine.sequence import LARGE
 from shaderlm.errors import InvalidOption
-from shaderlm.sampling import KEEP_ALL, RANGES, Sampling
+from shaderlm.generation import sampling_state
+from shaderlm.sampling import RANGES, Sampling
 
 OFF: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
 LOGITS = np.array([2.0, -1.0, 3.0, 3.0, 0.5])
@@ -19,8 +22,6 @@ LOGITS = np.array([2.0, -1.0, 3.0, 3.0, 0.5])
 def test_the_defaults_are_llama_cpps() -> None:
     sampling = Sampling()
     assert (sampling.top_k, sampling.top_p, sampling.min_p, sampling.temperature) == (40, 0.95, 0.05, 0.8)
-    assert not sampling.greedy
-    assert not sampling.penalises
 
 
 @pytest.mark.parametrize(
@@ -105,14 +106,18 @@ def test_a_seed_is_kept_and_a_missing_one_is_chosen() -> None:
         ({}, False),
     ],
 )
-def test_penalties_that_do_nothing_are_known(options: dict[str, Any], penalises: bool) -> None:
-    assert Sampling(**options).penalises is penalises
+def test_tokens_are_counted_only_for_penalties(options: dict[str, Any], penalises: bool) -> None:
+    state = sampling_state(Sampling(**options), (), last_position=9)
+    assert state.penalises is penalises
+    assert struct.unpack_from("<4I", state.pack())[3] == (64 if penalises else 0)
 
 
 def test_min_p_is_a_margin_of_logits() -> None:
-    assert Sampling(min_p=0.05).min_p_margin == -math.log(0.05)
-    assert Sampling(min_p=1).min_p_margin == 0
-    assert Sampling(min_p=0).min_p_margin == KEEP_ALL
+    margins = [
+        struct.unpack_from("<3f", sampling_state(Sampling(min_p=min_p), (), last_position=9).pack(), 16)[2]
+        for min_p in (0.05, 1, 0)
+    ]
+    assert margins == [np.float32(-math.log(0.05)), 0, np.float32(LARGE)]
 
 
 # The reference

@@ -10,6 +10,8 @@ import pytest
 
 import shaderlm
 from agreement import agree, agree_on_argmax
+from engines import decode_forced, opened
+from gpu import Device
 from reference import Reference, reference_of, softmax
 
 PROMPTS = {
@@ -53,11 +55,13 @@ class Case(NamedTuple):
     decode_tolerance: float  # between decode and prefill
 
 
-@pytest.fixture(scope="module", params=[("f32", 2e-3, 1e-3), ("f16", 0.1, 0.06)], ids=["f32", "f16"])
+TOLERANCES = {"f32": (2e-3, 1e-3), "f16": (0.1, 0.06)}
+
+
+@pytest.fixture(scope="module", params=TOLERANCES)
 def case(request: pytest.FixtureRequest, smollm2: Path) -> Iterator[Case]:
-    kv_dtype, *tolerances = request.param
-    with shaderlm.load(smollm2, context=CONTEXT, kv_dtype=kv_dtype) as model:
-        yield Case(model, *tolerances)
+    with shaderlm.load(smollm2, context=CONTEXT, kv_dtype=request.param) as model:
+        yield Case(model, *TOLERANCES[request.param])
 
 
 @functools.cache
@@ -75,6 +79,20 @@ def test_logits_are_those_of_float64(case: Case, reference: Reference, kind: str
     actual = case.model.logits(forced)
     agree(actual, expected, abs=case.tolerance)
     agree_on_argmax(actual, expected, tolerance=case.tolerance)
+
+
+@pytest.mark.parametrize(("kind", "kv_dtype"), [*((kind, "f32") for kind in PROMPTS), ("prose", "f16")])
+def test_decoded_logits_are_those_of_float64(
+    gpu: Device, smollm2: Path, reference: Reference, kind: str, kv_dtype: str
+) -> None:
+    """The same 48 tokens one by one, by the kernels of decode."""
+    ids = shaderlm.load_tokenizer(smollm2).encode(PROMPTS[kind], parse_special=True)
+    forced, expected = continued(reference, tuple(ids))
+    with opened(gpu.gpu, smollm2, context=CONTEXT, kv_dtype=kv_dtype) as engine:
+        actual = decode_forced(engine, forced, prefilled=len(ids))
+    tolerance = TOLERANCES[kv_dtype][0]
+    agree(actual, expected[len(ids) :], abs=tolerance)
+    agree_on_argmax(actual, expected[len(ids) :], tolerance=tolerance)
 
 
 def test_a_plain_question_is_answered_and_the_chat_ends_with_stop(case: Case) -> None:

@@ -96,9 +96,6 @@ class KvCache:
             self.gpu.copy_buffer(buffer, source * size, self.spare, 0, size)
             self.gpu.copy_buffer(self.spare, 0, buffer, target * size, size)
 
-    def bytes(self) -> int:
-        return sum(size for _, size in self.buffers.values())
-
     def close(self) -> None:
         for buffer, _ in self.buffers.values():
             self.gpu.destroy_buffer(buffer)

@@ -1,4 +1,4 @@
-"""Frequencies of the rotary position embedding, with every scaling in use."""
+"""Frequencies of the rotary position embedding, with linear, Llama 3.1 and YaRN scaling."""
 
 import math
 
