@@ -62,6 +62,10 @@ class NoAdapter(ShaderLMError):
     """No WebGPU adapter answers, or none matches the name asked for."""
 
 
+class UnsuitableAdapter(ShaderLMError):
+    """An adapter lacks what the kernels of a model need of it, whatever the model's size."""
+
+
 class DeviceLost(ShaderLMError):
     """The GPU went away while it worked."""
 

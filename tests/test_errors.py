@@ -116,6 +116,19 @@ def leave_no_memory(scene: Scene) -> object:
     return shaderlm.load(TINY)
 
 
+def offer_few_bindings(scene: Scene) -> object:
+    """An adapter as an old driver offers it."""
+    made = gpu.NativeGpu.__init__
+
+    def make(self: Any, handle: Any, facts: Any, **options: Any) -> None:
+        made(self, handle, facts, **options)
+        limits = {**self.adapter.limits, "max-storage-buffers-per-shader-stage": 4}
+        self.adapter = replace(self.adapter, limits=limits)
+
+    scene.patch.setattr(gpu.NativeGpu, "__init__", make)
+    return shaderlm.load(TINY, context=64)
+
+
 # Requests
 
 
@@ -198,6 +211,10 @@ CASES: Mapping[type[ShaderLMError], Case] = {
     errors.NoAdapter: Case(
         lambda scene: shaderlm.load(TINY, adapter="Voodoo 2"),
         r"(?s)No adapter matches 'Voodoo 2'\. Give the number, or a part of the name, of one:\n  0  \w+",
+    ),
+    errors.UnsuitableAdapter: Case(
+        offer_few_bindings,
+        r"token_embd\.weight \(F16\) needs \d storage buffers in a kernel, and .* has 4\. Take another adapter",
     ),
     errors.DeviceLost: Case(
         lose_device,

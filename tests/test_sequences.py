@@ -260,15 +260,26 @@ def test_the_longest_known_prefix_is_taken(engine: Engine) -> None:
 
 def test_what_was_used_least_recently_makes_room(gpu: Device) -> None:
     with opened(gpu.gpu, TINY, context=96) as engine:
-        prompts = [some_tokens(33, seed=seed) for seed in range(3)]  # two pages each, of three
+        prompts = [some_tokens(33, seed=seed) for seed in range(4)]  # two pages each, of three and a spare one
         for tokens in prompts:
             sequence, _, _ = start(engine, tokens)
             engine.close_sequence(sequence)
-            assert sum(held_pages(engine)) <= 3
+            assert sum(held_pages(engine)) <= engine.deployment.cache_pages == 4
         sequence = engine.open_sequence()
         assert engine.take_up_prefix(sequence, prompts[0]) == 0
-        assert engine.take_up_prefix(sequence, prompts[2]) == 32
+        assert engine.take_up_prefix(sequence, prompts[3]) == 32
         engine.close_sequence(sequence, keep=False)
+
+
+def test_branches_within_a_page_take_no_more_than_the_cache_was_made_for(gpu: Device) -> None:
+    """Each copies the page that it shares in part, and none ever asks for a new one."""
+    with opened(gpu.gpu, TINY, context=96) as engine:
+        trunk = some_tokens(70, seed=1)
+        for seed in range(6):
+            sequence, _, _ = start_with_prefix(engine, [*trunk, *some_tokens(5, seed=seed)])
+            engine.close_sequence(sequence)
+            assert sum(held_pages(engine)) <= engine.deployment.cache_pages
+        assert engine.cache.pools[0].capacity == engine.deployment.cache_pages
 
 
 def test_many_conversations_at_random_stay_apart(engine: Engine, tolerance: float) -> None:

@@ -3,63 +3,24 @@
 import time
 from collections.abc import Mapping
 from collections.abc import Sequence as Tokens
-from dataclasses import dataclass
 
-from ..errors import InvalidConfig, InvalidOption, ModelTooLarge, OutOfMemory, PromptTooLong
+from ..errors import InvalidOption, ModelTooLarge, OutOfMemory, PromptTooLong
 from ..formats.checkpoint import Checkpoint
-from ..formats.matching import check_weights
-from ..graph import Graph
 from ..host import Buffer, Gpu
 from ..log import DEBUG, event
-from ..models import architecture
-from ..models.decoder import DecoderConfig, Fields
-from ..planner.choice import DECODE_ROWS, PAGE, Deployment, KvDtype, choose_kernels
-from ..planner.fuse import Attend, FusedOp, fuse
-from ..planner.lower import Mode, lower
-from ..planner.memory import MemoryEstimate, estimate, fitting_context, ran_out
+from ..planner.choice import DECODE_ROWS, PAGE, Deployment, KvDtype
+from ..planner.lower import Mode
+from ..planner.memory import SEQUENCE_BYTES, MemoryEstimate, ran_out, shared_sizes
 from ..planner.plan import WeightSpec
 from ..planner.vocabulary import VocabularyLayout
-from ..planner.weights import weight_specs
-from ..tensors import WeightType
-from .kv_cache import KvCache, LayerShape
+from .blueprint import Blueprint, blueprint
+from .kv_cache import KvCache
 from .pace import Pace
 from .prefix_cache import PrefixCache
 from .programs import LoadedPlan, load_plan
-from .sequence import MAX_END_TOKENS, STATE_BYTES, SamplingState, Sequence, pack_bias
+from .sequence import MAX_END_TOKENS, SamplingState, Sequence, pack_bias
 from .token_counts import TokenCounter
 from .weights import Progress, ResidentWeight, WeightLoader
-
-
-@dataclass(frozen=True)
-class Blueprint:
-    """A model before it is on a device: what its file says, its operations, and what they need."""
-
-    checkpoint: Checkpoint
-    config: DecoderConfig
-    ops: tuple[FusedOp, ...]
-    types: Mapping[str, WeightType]
-    layers: tuple[LayerShape, ...]
-
-
-def blueprint(checkpoint: Checkpoint) -> Blueprint:
-    """Read hyperparameters, build the graph, hold it against the tensors.
-
-    Raises UnknownArchitecture, InvalidConfig, TensorMismatch, UnknownWeightType.
-    """
-    model = architecture(checkpoint.architecture, checkpoint.name)
-    config = model.config(Fields(checkpoint.hyperparameters, checkpoint.name), checkpoint.tensors)
-    tokenizer = checkpoint.tokenizer
-    if tokenizer is not None and len(tokenizer.tokens) > config.vocab_size:
-        raise InvalidConfig(
-            f"{checkpoint.name} has {len(tokenizer.tokens):,} tokens, but {config.vocab_size:,} rows of embedding."
-        )
-    graph = Graph()
-    root = model.build(graph, config)
-    check_weights(checkpoint, graph.weights)
-    ops = tuple(fuse(root))
-    attentions = [op.attention for op in ops if isinstance(op, Attend)]
-    layers = tuple(LayerShape(a.layer, a.window, a.n_kv_heads, a.head_dim) for a in attentions)
-    return Blueprint(checkpoint, config, ops, {name: t.type for name, t in checkpoint.tensors.items()}, layers)
 
 
 class Engine:
@@ -74,7 +35,14 @@ class Engine:
         self.weights: dict[str, ResidentWeight] = {}
         self.shared: dict[str, tuple[Buffer, int]] = {}
         self.plans: dict[tuple[Mode, int], LoadedPlan] = {}
-        self.cache = KvCache(gpu, model.layers, deployment.windows, deployment.kv_dtype, self._layer_moved)
+        self.cache = KvCache(
+            gpu,
+            model.layers,
+            deployment.windows,
+            deployment.kv_dtype,
+            self._layer_moved,
+            most_pages=deployment.cache_pages,
+        )
         self.prefixes = PrefixCache(self.cache)
         self.counter = TokenCounter(gpu, self.vocabulary, deployment.context)
         self.free_slots = list(range(deployment.slots - 1, -1, -1))
@@ -95,26 +63,15 @@ class Engine:
     ) -> "Engine":
         """Put a model on a device. `context=None` takes the model's own, or what fits; `progress` gets bytes uploaded.
 
-        Raises ModelTooLarge, OutOfMemory (everything freed), and what `blueprint` raises.
+        Raises ModelTooLarge, UnsuitableAdapter, InvalidOption, OutOfMemory (everything freed), and what `blueprint`
+        raises.
         """
         model = blueprint(checkpoint)
-        specs = weight_specs(model.ops, model.types, model.config.vocab_size)
-        if context is not None and context < 2:
-            raise InvalidOption(f"context is {context}, but must be at least 2.")
-        wanted = context or model.config.context_length
-        windows = tuple(dict.fromkeys(shape.window for shape in model.layers))
-
-        def deploy(positions: int) -> Deployment:
-            choice = choose_kernels(gpu.adapter, positions)
-            return Deployment(choice, positions, slots, kv_dtype, windows, gpu.adapter.prologue)
-
-        def memory_at(positions: int) -> MemoryEstimate:
-            return estimate(specs.values(), model.layers, model.config, deploy(positions))
-
-        chosen = fitting_context(memory_at, wanted, gpu, checkpoint.name, shrink=context is None)
-        engine = cls(gpu, model, deploy(chosen), memory_at(chosen))
+        deployment = model.fitting(gpu.adapter, gpu.available_memory(), context=context, slots=slots, kv_dtype=kv_dtype)
+        model.check_adapter(deployment, gpu.adapter)
+        engine = cls(gpu, model, deployment, model.memory(deployment))
         try:
-            await engine._open(specs, progress or (lambda _: None))
+            await engine._open(model.specs, progress or (lambda _: None))
         except BaseException as error:
             engine.close()
             if isinstance(error, OutOfMemory | MemoryError):
@@ -169,7 +126,7 @@ class Engine:
         lacking = sequence.pages_for(length)
         if lacking == 0:
             return
-        self.prefixes.make_room(lacking, self.deployment.slots * self.deployment.max_pages)
+        self.prefixes.make_room(lacking)
         self.cache.reserve(lacking)
         for group, pages in enumerate(sequence.pages):
             pages.extend(self.cache.pools[group].take() for _ in range(lacking))
@@ -181,7 +138,7 @@ class Engine:
         if len(state.end_tokens) > MAX_END_TOKENS:
             raise InvalidOption(f"{len(state.end_tokens)} end-of-turn tokens; at most {MAX_END_TOKENS} are supported.")
         self._write_bias(sequence, state.logit_bias)
-        self.gpu.write_buffer(self.shared["sequences"][0], STATE_BYTES * sequence.slot, state.pack())
+        self.gpu.write_buffer(self.shared["sequences"][0], SEQUENCE_BYTES * sequence.slot, state.pack())
         if state.penalises:
             self.counter.count(sequence.slot, len(sequence.tokens), state.repeat_last_n)
 
@@ -196,7 +153,7 @@ class Engine:
         key = (mode, rows)
         if key not in self.plans:
             started = time.perf_counter()
-            plan = lower(self.model.ops, self.model.types, self.deployment, mode, rows)
+            plan = self.model.plan(self.deployment, mode, rows)
             self.plans[key] = await load_plan(self.gpu, plan, self._resolve, max_keys=self.deployment.context)
             seconds = round(time.perf_counter() - started, 3)
             event("plan", level=DEBUG, mode=mode, rows=rows, dispatches=len(plan.dispatches), seconds=seconds)
@@ -229,7 +186,7 @@ class Engine:
             await self.gpu.wait()
         finally:
             loader.close()
-        for name, size in self._shared_sizes().items():
+        for name, size in shared_sizes(self.deployment, self.vocabulary).items():
             self.shared[name] = self.gpu.create_buffer(name, size), size
         mask = self._mask()
         for slot in range(self.deployment.slots):
@@ -242,15 +199,6 @@ class Engine:
         tokenizer = self.model.checkpoint.tokenizer
         tokens = len(tokenizer.tokens) if tokenizer is not None else self.vocabulary.size
         return ((1 << tokens) - 1).to_bytes(4 * self.vocabulary.mask_words, "little")
-
-    def _shared_sizes(self) -> dict[str, int]:
-        d = self.deployment
-        return {
-            "tokens": 4 * d.slots * d.context,
-            "pages": 4 * len(d.windows) * d.slots * d.max_pages,
-            "vocabulary": 4 * d.slots * self.vocabulary.slot_words,
-            "sequences": STATE_BYTES * d.slots,
-        }
 
     def _resolve(self, name: str) -> tuple[Buffer, int]:
         kind, _, rest = name.partition(":")

@@ -67,10 +67,13 @@ class KvCache:
         windows: Sequence[int | None],
         dtype: KvDtype,
         moved: Callable[[int], None],
+        *,
+        most_pages: int,
     ) -> None:
         self.gpu = gpu
         self.dtype = dtype
         self.moved = moved
+        self.most_pages = most_pages  # of a group: what all sequences can hold; slabs end there
         self.groups = [[shape for shape in layers if shape.window == window] for window in windows]
         self.pools = [PagePool() for _ in windows]
         self.buffers: dict[int, tuple[Buffer, int]] = {}
@@ -86,7 +89,12 @@ class KvCache:
             if lacking > 0:
                 capacity = self.pools[group].capacity
                 slab = max(SLAB_POSITIONS // PAGE, capacity // 8)
-                self._grow(group, capacity + -(-lacking // slab) * slab)
+                rounded = min(capacity + -(-lacking // slab) * slab, self.most_pages)
+                self._grow(group, max(capacity + lacking, rounded))
+
+    def most_used(self) -> int:
+        """Pages in use of the group that uses most."""
+        return max(pool.capacity - len(pool.free) for pool in self.pools)
 
     def copy_page(self, group: int, source: int, target: int) -> None:
         """Copy a page's keys and values, in every layer of the group."""

@@ -53,9 +53,9 @@ class PrefixCache:
         sequence.length = length
         return length
 
-    def make_room(self, pages: int, most: int) -> None:
-        """Forget the least recently used prefixes until `pages` more fit into `most`."""
-        while self.kept and any(pool.capacity - len(pool.free) + pages > most for pool in self.cache.pools):
+    def make_room(self, pages: int, *, spared: int = 0) -> None:
+        """Forget the least recently used prefixes, all but the last `spared`, until the cache may hold `pages` more."""
+        while len(self.kept) > spared and self.cache.most_used() + pages > self.cache.most_pages:
             self._let_go(self.kept.pop(0).pages)
 
     def clear(self) -> None:
@@ -63,9 +63,13 @@ class PrefixCache:
             self._let_go(self.kept.pop().pages)
 
     def _shared(self, pages: Pages, length: int) -> Pages:
-        """Whole pages are shared; the one that `length` cuts is copied, because it will be written to."""
+        """Whole pages are shared; the one that `length` cuts is copied, because it will be written to.
+
+        The pages are those of the prefix that was used last.
+        """
         whole, cut = divmod(length, PAGE)
         if cut:
+            self.make_room(1, spared=1)
             self.cache.reserve(1)
         result: Pages = []
         for group, held in enumerate(pages):

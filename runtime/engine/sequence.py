@@ -9,7 +9,6 @@ from ..planner.choice import PAGE
 
 LARGE = 3.0e38  # stands for infinity in the kernels
 MAX_END_TOKENS = 16
-STATE_BYTES = 112  # of `Sequence` in sequence.wgsl
 
 Pages = list[list[int | None]]  # per layer group, per 32 positions; None where a window has left a page behind
 
@@ -56,7 +55,7 @@ class SamplingState:
         return self.repeat_last_n > 0 and not neutral
 
     def pack(self) -> bytes:
-        """STATE_BYTES bytes."""
+        """SEQUENCE_BYTES bytes."""
         numbers = struct.pack(
             "<4I6f2I",
             self.last_position,

@@ -11,11 +11,10 @@ from ..formats.checkpoint import Checkpoint, TensorInfo
 from ..host import BindGroup, BoundBuffer, Buffer, ByteSource, Chunk, Gpu, Pipeline, Usage
 from ..planner.buffers import OFFSET_ALIGNMENT
 from ..planner.compose import Kernel, compose
+from ..planner.memory import RING, STAGING_BYTES
 from ..planner.plan import WeightSpec
 from ..tensors import Plane, plane_offsets
 
-STAGING_BYTES = 4 << 20
-RING = 2  # staging buffers
 MOVES = 64  # planes of chunks that a staging buffer may feed
 MAX_GROUPS_X = 32_768
 

@@ -62,6 +62,11 @@ class Deployment:
         """Entries of a page table."""
         return -(-self.context // PAGE)
 
+    @property
+    def cache_pages(self) -> int:
+        """Pages of a layer at most: those of all sequences, and one that a prefix is being copied into."""
+        return self.slots * self.max_pages + 1
+
     def page_table(self, window: int | None) -> int:
         """Where a layer group's page tables start, in entries."""
         return self.windows.index(window) * self.slots * self.max_pages

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import ModelTooLarge
-from ..host import Gpu
-from ..models.decoder import DecoderConfig
+from ..host import Adapter
 from .choice import PAGE, Deployment, KvDtype
-from .plan import WeightSpec
+from .plan import Plan, WeightSpec
 from .vocabulary import VocabularyLayout
 
-RING_BYTES = 8 << 20  # through which weights are uploaded
+STAGING_BYTES = 4 << 20  # of one buffer that weights are uploaded through
+RING = 2  # such buffers
+SEQUENCE_BYTES = 112  # of `Sequence` in sequence.wgsl: what a slot's tokens are drawn by
 LEAST_CONTEXT = 512  # a context smaller than this is not chosen silently
 
 
@@ -31,13 +32,19 @@ class MemoryEstimate:
     context: int
     weights: int
     kv_cache: int
-    activations: int
+    activations: int  # and all else that plans and sequences keep
     largest_binding: int
     largest_name: str
 
     @property
-    def total(self) -> int:
+    def in_use(self) -> int:
+        """What a loaded model takes once its whole context is in use."""
         return self.weights + self.kv_cache + self.activations
+
+    @property
+    def total(self) -> int:
+        """The most it takes at any time: while weights are uploaded, a ring for them stands in the others' place."""
+        return self.weights + max(self.kv_cache + self.activations, RING * STAGING_BYTES)
 
     def __str__(self) -> str:
         return (
@@ -47,31 +54,53 @@ class MemoryEstimate:
 
 
 def estimate(
-    specs: Iterable[WeightSpec], layers: Sequence[CachedLayer], config: DecoderConfig, deployment: Deployment
+    specs: Iterable[WeightSpec], layers: Sequence[CachedLayer], plans: Iterable[Plan], deployment: Deployment
 ) -> MemoryEstimate:
-    """The estimate for a model at a deployment's context."""
+    """The estimate for a model at a deployment's context; `plans` are those that answers are made with."""
+    plans = list(plans)
     sizes = {spec.name: spec.resident_bytes for spec in specs}
     kv = {
-        f"the KV cache of layer {i}": deployment.slots * deployment.max_pages * layer.page_bytes(deployment.kv_dtype)
+        f"the KV cache of layer {i}": deployment.cache_pages * layer.page_bytes(deployment.kv_dtype)
         for i, layer in enumerate(layers)
     }
+    spare_page = max(layer.page_bytes(deployment.kv_dtype) for layer in layers)
+    shared = shared_sizes(deployment, VocabularyLayout(plans[0].vocab_size))
     largest = max((sizes | kv).items(), key=lambda item: item[1])
     return MemoryEstimate(
         deployment.context,
         sum(sizes.values()),
-        sum(kv.values()),
-        _activations(config, deployment) + RING_BYTES,
+        sum(kv.values()) + spare_page,
+        sum(sum(plan.sizes.values()) for plan in plans) + sum(shared.values()),
         largest[1],
         largest[0],
     )
 
 
+def shared_sizes(deployment: Deployment, vocabulary: VocabularyLayout) -> dict[str, int]:
+    """Bytes of the buffers that every plan of a model binds, by name."""
+    d = deployment
+    return {
+        "tokens": 4 * d.slots * d.context,
+        "pages": 4 * len(d.windows) * d.slots * d.max_pages,
+        "vocabulary": 4 * d.slots * vocabulary.slot_words,
+        "sequences": SEQUENCE_BYTES * d.slots,
+    }
+
+
 def fitting_context(
-    memory_at: Callable[[int], MemoryEstimate], wanted: int, gpu: Gpu, model: str, *, shrink: bool
+    memory_at: Callable[[int], MemoryEstimate],
+    wanted: int,
+    adapter: Adapter,
+    available: int | None,
+    model: str,
+    *,
+    shrink: bool,
 ) -> int:
-    """`wanted`, or the largest halving of it that fits the device if `shrink`. Raises ModelTooLarge."""
-    available = gpu.available_memory()
-    limit = min(gpu.adapter.limits["max-storage-buffer-binding-size"], gpu.adapter.limits["max-buffer-size"])
+    """`wanted`, or the largest halving of it that fits the adapter and the bytes available if `shrink`.
+
+    `available` is None where nobody knows. Raises ModelTooLarge.
+    """
+    limit = min(adapter.limits["max-storage-buffer-binding-size"], adapter.limits["max-buffer-size"])
     context = wanted
     while True:
         memory = memory_at(context)
@@ -80,7 +109,7 @@ def fitting_context(
             return context
         if not shrink or context // 2 < LEAST_CONTEXT:
             raise ModelTooLarge(
-                f"{model} does not fit {gpu.adapter.name}: {problem} {_advice(memory_at, context, available, limit)}"
+                f"{model} does not fit {adapter.name}: {problem} {_advice(memory_at, context, available, limit)}"
             )
         context = context // 2 // PAGE * PAGE
 
@@ -112,14 +141,3 @@ def _advice(memory_at: Callable[[int], MemoryEstimate], context: int, available:
         if _problem(memory_at(context), available, limit) is None:
             return f"A context of {context:,} would fit: load(..., context={context})."
     return "Take a smaller model, or one in a smaller weight type."
-
-
-def _activations(config: DecoderConfig, deployment: Deployment) -> int:
-    """Buffers of the plans for one decoded row and for a prefill, and the sampling state."""
-    widths = 3 * config.hidden_size + 2 * config.n_heads * config.head_dim + config.intermediate_size
-    splits = -(-deployment.context // deployment.choice.split)
-    parts = config.n_heads * splits * (config.head_dim + 2)
-    rows = deployment.choice.prefill_rows + deployment.slots
-    vocabulary = VocabularyLayout(config.vocab_size).slot_words * deployment.slots
-    logits = 2 * config.vocab_size * (1 + deployment.slots)
-    return 4 * (widths * rows + parts * deployment.slots + vocabulary + logits)
