@@ -12,6 +12,8 @@ RUNTIME = ROOT / "runtime"
 PAGE = ROOT / "docs" / "python-api.md"
 WIDTH = 100  # of a signature, before it is broken
 
+LOADING = ("load", "load_async", "load_tokenizer", "inspect")
+REPORT = ("Inspection", "TypeShare", "TokenizerSummary", "MemorySummary", "AdapterSummary")
 HEAD = """\
 # Python API
 
@@ -62,7 +64,7 @@ def page() -> str:
     """The whole page."""
     api, generation = _module("api"), _module("generation")
     parts = [HEAD, "## Loading\n"]
-    parts += [_function(_named(api, name), "###", "shaderlm.") for name in ("load", "load_async", "load_tokenizer")]
+    parts += [_function(_named(api, name), "###", "shaderlm.") for name in LOADING]
     model = _named(api, "Model")
     shared = [f for f in _methods(_named(api, "_Loaded")) if f.name != "_stream"]
     own = _methods(model)
@@ -71,6 +73,7 @@ def page() -> str:
     parts += [f"## AsyncModel\n\n{_doc(_named(api, 'AsyncModel'))}\n", ASYNC]
     parts += [f"## Options\n\n{_doc(_named(_module('options'), 'Options'))}\n", _options(), ENDS, "## Results\n"]
     parts += [_fields(generation, name) for name in ("Completion", "Chunk", "TokenLogprobs", "Usage", "Timings")]
+    parts += ["## Reports\n", *(_fields(_module("inspection"), name) for name in REPORT)]
     tokenizer = _named(_module("tokenizer"), "Tokenizer")
     parts += [f"## Tokenizer\n\n{_doc(tokenizer)}\n"]
     parts += [_function(f, "###", "tokenizer.") for f in _methods(tokenizer) if f.name in ("encode", "decode")]

@@ -11,17 +11,20 @@ Importing this package imports neither numpy nor a GPU library: what needs them 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import AsyncModel, Model, load, load_async, load_tokenizer
+    from .api import AsyncModel, Model, inspect, load, load_async, load_tokenizer
     from .generation import Chunk, Completion, Timings, TokenLogprobs, Usage
+    from .inspection import Inspection
 
 __all__ = [
     "AsyncModel",
     "Chunk",
     "Completion",
+    "Inspection",
     "Model",
     "Timings",
     "TokenLogprobs",
     "Usage",
+    "inspect",
     "load",
     "load_async",
     "load_tokenizer",
@@ -31,10 +34,12 @@ _HOMES = {
     "AsyncModel": "api",
     "Chunk": "generation",
     "Completion": "generation",
+    "Inspection": "inspection",
     "Model": "api",
     "Timings": "generation",
     "TokenLogprobs": "generation",
     "Usage": "generation",
+    "inspect": "api",
     "load": "api",
     "load_async": "api",
     "load_tokenizer": "api",

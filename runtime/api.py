@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from . import log
 from .chat import Message
 from .core import Core, LoadProgress, Prompt, load_core, make_tokenizer
+from .errors import NoAdapter
 from .formats import read_checkpoint
 from .generation import Chunk, Completion, Request
 from .host import Adapter
 from .hosts.native import host as native
+from .hosts.native.memory import available_memory
 from .hosts.native.thread import EngineThread, Stream, run_now
+from .inspection import Inspection, inspect_source
 from .options import Options
 from .planner.choice import KvDtype
 from .planner.memory import MemoryEstimate
@@ -226,8 +229,8 @@ def load(
     progress: called with bytes on the GPU and bytes in all, on another thread.
 
     Raises ModelNotFound, InvalidFile, UnknownArchitecture, UnknownWeightType, InvalidConfig, TensorMismatch,
-    TokenizerError, NoAdapter, ModelTooLarge, OutOfMemory, DeviceLost, InvalidOption; and NetworkError, NoSpace or
-    ChecksumMismatch where a catalogue's model has to be fetched.
+    TokenizerError, NoAdapter, UnsuitableAdapter, ModelTooLarge, OutOfMemory, DeviceLost, InvalidOption; and
+    NetworkError, NoSpace or ChecksumMismatch where a catalogue's model has to be fetched.
     """
     thread, told = EngineThread(), _LoadWatch(progress)
     opening = thread.submit(lambda: _open(source, adapter, context, kv_dtype, told))
@@ -273,6 +276,36 @@ def load_tokenizer(source: Source) -> Tokenizer:
 
         raise TokenizerError(f"{checkpoint.name} has no tokenizer.")
     return tokenizer
+
+
+def inspect(
+    source: Source,
+    *,
+    context: int | None = None,
+    adapter: str | int | None = None,
+    kv_dtype: KvDtype = "f16",
+) -> Inspection:
+    """What a model's file says of itself, what it would take to run it, and whether it would run here.
+
+    Reads the headers alone and opens no GPU. `context`, `adapter` and `kv_dtype` as for `load`; without any adapter on
+    the machine the report has none. Raises ModelNotFound, InvalidFile, UnknownWeightType, InvalidConfig,
+    TokenizerError; and NoAdapter where the one asked for is not there.
+    """
+    try:
+        facts = native.choose_adapter(adapter).adapter.facts
+    except NoAdapter:
+        if adapter is not None:
+            raise
+        facts = None
+    file = native.open_source(source)
+    try:
+        free = available_memory(facts) if facts else None
+        report = inspect_source(
+            file, native.make_codec, adapter=facts, free_memory=free, context=context, kv_dtype=kv_dtype
+        )
+        return run_now(report)
+    finally:
+        file.close()
 
 
 async def _open(

@@ -33,6 +33,7 @@ FLOORS = {
     "template_sandbox": 7,
     "chat": 7,
     "core": 7,
+    "inspection": 7,
     "api": 7,
     "__init__": 7,
     "cli": 8,

@@ -15,6 +15,7 @@ from .terminal import fail, note
 COMMANDS = {
     "complete": "go on from a prompt, or answer it with --chat",
     "chat": "talk with a model",
+    "inspect": "say what a model's file holds, and whether it would run here",
     "devices": "list the adapters that a model can run on",
     "bench": "measure a model on an adapter",
     "perplexity": "how well a model predicts a text",

@@ -10,7 +10,7 @@ from ...errors import DeviceLost, OutOfMemory
 from ...host import Access, Adapter, BoundBuffer, Chunk, KernelSource, Usage
 from . import replay
 from .failures import explained
-from .memory import free_memory
+from .memory import available_memory
 
 FEATURES = ("subgroup", "timestamp-query")
 WEBGPU_NAMES = {"subgroup": "subgroups"}  # wgpu-native calls it otherwise
@@ -177,7 +177,7 @@ class NativeGpu:
 
     def available_memory(self) -> int | None:
         """Bytes that the host has free for a software adapter; None where memory is the GPU's own."""
-        return free_memory() if self.adapter.kind == "software" else None
+        return available_memory(self.adapter)
 
     def close(self) -> None:
         if self._device is not None:

@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...host import Adapter
+
 UNLIMITED = 1 << 60  # cgroups write a number beyond any memory where there is no limit
+
+
+def available_memory(adapter: Adapter) -> int | None:
+    """Bytes that a model may take: the host's free memory for a software adapter, None where a GPU has its own."""
+    return free_memory() if adapter.kind == "software" else None
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
