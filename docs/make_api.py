@@ -62,7 +62,7 @@ with shaderlm.load("smollm2", context=64) as model:
 
 def page() -> str:
     """The whole page."""
-    api, generation = _module("api"), _module("generation")
+    api = _module("api")
     parts = [HEAD, "## Loading\n"]
     parts += [_function(_named(api, name), "###", "shaderlm.") for name in LOADING]
     model = _named(api, "Model")
@@ -72,8 +72,10 @@ def page() -> str:
     parts += [_function(f, "###", "model.") for f in [*own, *shared] if not _is_property(f)]
     parts += [f"## AsyncModel\n\n{_doc(_named(api, 'AsyncModel'))}\n", ASYNC]
     parts += [f"## Options\n\n{_doc(_named(_module('options'), 'Options'))}\n", _options(), ENDS, "## Results\n"]
-    parts += [_fields(generation, name) for name in ("Completion", "Chunk", "TokenLogprobs", "Usage", "Timings")]
-    parts += ["## Reports\n", *(_fields(_module("inspection"), name) for name in REPORT)]
+    results = ("Completion", "Chunk", "TokenLogprobs", "Usage", "Timings", "Provenance")
+    parts += [_fields("generation", name) for name in results]
+    parts += [_fields("planner/choice", "KernelChoice")]
+    parts += ["## Reports\n", *(_fields("inspection", name) for name in REPORT)]
     tokenizer = _named(_module("tokenizer"), "Tokenizer")
     parts += [f"## Tokenizer\n\n{_doc(tokenizer)}\n"]
     parts += [_function(f, "###", "tokenizer.") for f in _methods(tokenizer) if f.name in ("encode", "decode")]
@@ -175,20 +177,28 @@ def _properties(functions: list[ast.FunctionDef | ast.AsyncFunctionDef]) -> str:
     return "\n".join(["| Property | Type | What it is |", "|---|---|---|", *rows, ""])
 
 
-def _fields(module: ast.Module, name: str) -> str:
+def _fields(module: str, name: str) -> str:
     rows = [
         f"| `{field}` | `{_cell(kind)}` | {_cell(note)} |" for field, kind, _, note in _annotated(module, name)
     ]  # fmt: skip
     return "\n".join(
-        [f"### {name}\n", _doc(_named(module, name)), "", "| Field | Type | What it is |", "|---|---|---|", *rows, ""]
+        [
+            f"### {name}\n",
+            _doc(_named(_module(module), name)),
+            "",
+            "| Field | Type | What it is |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
     )
 
 
 def _options() -> str:
-    sampling = {field: (default, note) for field, _, default, note in _annotated(_module("sampling"), "Sampling")}
-    request = {field: default for field, _, default, _ in _annotated(_module("generation"), "Request")}
+    sampling = {field: (default, note) for field, _, default, note in _annotated("sampling", "Sampling")}
+    request = {field: default for field, _, default, _ in _annotated("generation", "Request")}
     rows = []
-    for field, kind, _, note in _annotated(_module("options"), "Options"):
+    for field, kind, _, note in _annotated("options", "Options"):
         default, explained = sampling.get(field, (request.get(field, ""), note))
         default = {"field(default_factory=dict, hash=False)": "none", "()": "none"}.get(default, f"`{default}`")
         values = str(RANGES[field]) if field in RANGES else f"`{kind}`"
@@ -196,11 +206,10 @@ def _options() -> str:
     return "\n".join(["| Option | Default | Values | What it does |", "|---|---|---|---|", *rows, ""])
 
 
-def _annotated(module: ast.Module, name: str) -> Iterator[tuple[str, str, str, str]]:
+def _annotated(module: str, name: str) -> Iterator[tuple[str, str, str, str]]:
     """(name, type, default, the comment behind it) of a class's fields."""
-    file = next(path for path in RUNTIME.glob("*.py") if f"\nclass {name}" in path.read_text(encoding="utf-8"))
-    lines = file.read_text(encoding="utf-8").splitlines()
-    for node in ast.iter_child_nodes(_named(module, name)):
+    lines = (RUNTIME / f"{module}.py").read_text(encoding="utf-8").splitlines()
+    for node in ast.iter_child_nodes(_named(_module(module), name)):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             _, _, note = lines[(node.end_lineno or 0) - 1].partition("  # ")
             default = ast.unparse(node.value) if node.value else ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import AsyncModel, Model, inspect, load, load_async, load_tokenizer
-    from .generation import Chunk, Completion, Timings, TokenLogprobs, Usage
+    from .generation import Chunk, Completion, Provenance, Timings, TokenLogprobs, Usage
     from .inspection import Inspection
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Completion",
     "Inspection",
     "Model",
+    "Provenance",
     "Timings",
     "TokenLogprobs",
     "Usage",
@@ -36,6 +37,7 @@ _HOMES = {
     "Completion": "generation",
     "Inspection": "inspection",
     "Model": "api",
+    "Provenance": "generation",
     "Timings": "generation",
     "TokenLogprobs": "generation",
     "Usage": "generation",

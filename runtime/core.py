@@ -12,7 +12,7 @@ from .engine.prefill import prefill, prefill_logits
 from .errors import InvalidOption, TokenizerError
 from .formats import read_checkpoint
 from .formats.checkpoint import Checkpoint
-from .generation import Cancelled, Chunk, Completion, Progress, Request, check, generate
+from .generation import Cancelled, Chunk, Completion, Progress, Provenance, Request, check, generate
 from .host import ByteSource, Gpu, TextCodec
 from .log import event
 from .options import make_request
@@ -35,6 +35,7 @@ class Core:
     engine: Engine
     tokenizer: Tokenizer | None
     chat_template: str | None
+    provenance: Provenance
     _template: ChatTemplate | None = field(default=None, init=False)
 
     def prompt_request(self, prompt: Prompt, options: Mapping[str, Any]) -> Request:
@@ -52,7 +53,14 @@ class Core:
         self, request: Request, cancelled: Cancelled, progress: Progress | None
     ) -> AsyncIterator[Chunk | Completion]:
         """Chunks, and last the completion."""
-        return generate(self.engine, self.tokenizer, request, cancelled=cancelled, progress=progress)
+        return generate(
+            self.engine,
+            self.tokenizer,
+            request,
+            provenance=self.provenance,
+            cancelled=cancelled,
+            progress=progress,
+        )
 
     async def logits(self, prompt: Prompt, *, first: int = 0) -> AsyncIterator[bytes]:
         """Logits after every token of the prompt from `first` on, f32 [rows, vocab] for some rows at a time."""
@@ -130,7 +138,23 @@ async def load_core(
     engine = await Engine.load(gpu, checkpoint, context=context, slots=slots, kv_dtype=kv_dtype, progress=uploaded)
     template = checkpoint.tokenizer.chat_template if checkpoint.tokenizer else None
     _log_load(engine, asked=context, seconds=time.perf_counter() - started)
-    return Core(checkpoint.name, gpu, engine, tokenizer, template)
+    return Core(checkpoint.name, gpu, engine, tokenizer, template, provenance_of(engine))
+
+
+def provenance_of(engine: Engine) -> Provenance:
+    """What all answers of a loaded model are computed by."""
+    from importlib.metadata import version  # tens of milliseconds, which only a load pays
+
+    adapter, deployment = engine.gpu.adapter, engine.deployment
+    return Provenance(
+        adapter.name,
+        adapter.backend,
+        adapter.driver,
+        version("shaderlm"),
+        deployment.kv_dtype,
+        "exact",
+        deployment.choice,
+    )
 
 
 def make_tokenizer(checkpoint: Checkpoint, make_codec: MakeCodec) -> Tokenizer | None:

@@ -15,6 +15,7 @@ from .engine.sequence import MAX_END_TOKENS, SamplingState
 from .engine.sequence import Sequence as EngineSequence
 from .errors import ContextFull, InvalidOption, PromptTooLong
 from .log import event
+from .planner.choice import KernelChoice, KvDtype
 from .sampling import Sampling, plain_number
 from .stops import StopStrings
 from .tokenizer import TextStream, Tokenizer
@@ -66,6 +67,22 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """What computed an answer: where all of this is the same, a seed gives the same answer to the same prompt.
+
+    What earlier answers left in the KV cache may differ in its last bits; `reuse_prefix=False` leaves it out.
+    """
+
+    adapter: str  # its name
+    backend: str  # "Vulkan", "Metal", "D3D12"
+    driver: str  # and its version
+    version: str  # of shaderlm
+    kv_dtype: KvDtype  # precision of the KV cache
+    arithmetic: Literal["exact"]  # activations as they are, summed in f32
+    kernels: KernelChoice  # variants and tile sizes
+
+
+@dataclass(frozen=True)
 class Completion:
     """A whole answer."""
 
@@ -74,7 +91,8 @@ class Completion:
     finish_reason: FinishReason  # "stop", "length" or "cancelled"
     usage: Usage
     timings: Timings
-    seed: int  # gives the same answer again, on the same adapter, version and kernel choice
+    seed: int  # gives the same answer again, where `provenance` is the same
+    provenance: Provenance  # one object for all answers of a model
     logprobs: tuple[TokenLogprobs, ...] = ()  # one for each token, if asked for
 
 
@@ -98,6 +116,7 @@ class Answer:
 
     request: Request
     seed: int
+    provenance: Provenance
     started: float = field(default_factory=time.perf_counter)
     first_token: float = 0.0
     text: str = ""
@@ -122,6 +141,7 @@ class Answer:
                 decoded / max(now - first, 1e-9) if decoded > 0 else 0.0,
             ),
             self.seed,
+            self.provenance,
             tuple(self.logprobs),
         )
 
@@ -135,6 +155,7 @@ async def generate(
     tokenizer: Tokenizer | None,
     request: Request,
     *,
+    provenance: Provenance,
     cancelled: Cancelled = lambda: False,
     progress: Progress | None = None,
 ) -> AsyncIterator[Chunk | Completion]:
@@ -144,7 +165,7 @@ async def generate(
     """
     check(request, engine)
     sampling = request.sampling.with_seed()
-    answer = Answer(request, sampling.seed or 0)
+    answer = Answer(request, sampling.seed or 0, provenance)
     writer = _Writer(tokenizer, request, answer)
     sequence = engine.open_sequence()
     kept = False

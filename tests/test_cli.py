@@ -9,7 +9,7 @@ import pytest
 
 from command_line import COMMAND, MODEL, CommandLine, run_process
 from shaderlm import cli
-from shaderlm.cli import complete, devices
+from shaderlm.cli import complete
 from shaderlm.hosts.native import adapters
 from tiny_model import END_OF_TEXT, END_OF_TURN, Golden, goldens
 
@@ -166,43 +166,6 @@ def test_a_reader_that_goes_away_ends_the_program_quietly():
     assert process.returncode == cli.BROKEN_PIPE
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
-
-
-# devices
-
-
-def test_devices_names_each_adapter(shaderlm):
-    done = shaderlm.run("devices")
-    assert done.code == 0
-    for index, one in enumerate(adapters.find_adapters()):
-        assert f"{index}  {one.facts.name}" in done.out
-        assert one.facts.driver in done.out
-        assert one.facts.backend in done.out
-        assert "largest buffer" in done.out
-    assert "taken unless" in done.out
-
-
-def test_devices_as_json_holds_what_a_program_needs(shaderlm):
-    listed = json.loads(shaderlm.run("devices", "--json").out)["adapters"]
-    found = [one.facts for one in adapters.find_adapters()]
-    assert [(a["index"], a["name"]) for a in listed] == [(i, facts.name) for i, facts in enumerate(found)]
-    assert sum(a["default"] for a in listed) == 1
-    assert [a["limits"] for a in listed] == [dict(facts.limits) for facts in found]
-    assert all(set(a["features_used"]) <= set(a["features"]) for a in listed)
-
-
-@pytest.mark.parametrize("arguments", [[], ["--json"]])
-def test_without_an_adapter_devices_says_what_to_install(shaderlm, monkeypatch, arguments):
-    monkeypatch.setattr(adapters, "find_adapters", list)
-    done = shaderlm.run("devices", *arguments)
-    said = json.loads(done.out)["warning"] if arguments else done.err
-    assert done.code == 1
-    assert "No WebGPU adapter answers" in said
-
-
-@pytest.mark.parametrize(("value", "shown"), [(1 << 31, "2,147 MB"), (32768, "32,768 bytes"), (1 << 63, "unlimited")])
-def test_sizes_are_told_in_words(value, shown):
-    assert devices.amount("max-buffer-size", value) == shown
 
 
 # What is wrong

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,16 @@ def test_the_same_seed_gives_the_same_text_and_another_another(tiny: Model) -> N
     assert len({run.seed for run in drawn}) == 2
     for run in drawn:
         assert texts(run.seed).text == run.text
+
+
+def test_an_answer_says_what_its_seed_belongs_to(tiny: Model) -> None:
+    first, second = (tiny.complete(STORY, max_tokens=1).provenance for _ in range(2))
+    assert first is second
+    deployment = tiny._core.engine.deployment
+    assert (first.kernels, first.kv_dtype, first.arithmetic) == (deployment.choice, "f32", "exact")
+    adapter = tiny.adapter
+    assert (first.adapter, first.backend, first.driver) == (adapter.name, adapter.backend, adapter.driver)
+    assert first.version == version("shaderlm")
 
 
 def test_draws_follow_the_softmax(tiny: Model, reference: Reference) -> None:

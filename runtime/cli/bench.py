@@ -17,6 +17,7 @@ from typing import Any
 
 from .. import api
 from ..core import Core
+from ..generation import Provenance
 from . import loading, measuring
 from .arguments import UsageError, add_model_arguments, model_of, no_words_left
 from .measuring import Settings, Spread, StepCost
@@ -139,25 +140,25 @@ async def _measure(model: api.AsyncModel, settings: Settings, load_seconds: floa
 
 
 async def _conditions(model: api.AsyncModel, place: loading.Place, load_before: list[float] | None) -> dict[str, Any]:
-    async def kernels(core: Core) -> dict[str, Any]:
-        return asdict(core.engine.deployment.choice)
+    async def provenance(core: Core) -> Provenance:
+        return core.provenance
 
-    adapter = model.adapter
+    by = await model.run_on_engine(provenance)
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "model": {"file": model.name, "bytes": os.path.getsize(place.path), "context": model.context},
-        "adapter": {key: getattr(adapter, key) for key in ("name", "kind", "backend", "driver")},
+        "adapter": {"name": by.adapter, "kind": model.adapter.kind, "backend": by.backend, "driver": by.driver},
         "versions": {
-            "shaderlm": version("shaderlm"),
+            "shaderlm": by.version,
             "wgpu": version("wgpu"),
             "python": platform.python_version(),
             "system": platform.platform(),
         },
         "cpus": os.cpu_count(),
         "load_average": {"before": load_before, "after": _load_average()},
-        "arithmetic": "exact",
-        "kv_dtype": place.kv_dtype,
-        "kernels": await model.run_on_engine(kernels),
+        "arithmetic": by.arithmetic,
+        "kv_dtype": by.kv_dtype,
+        "kernels": asdict(by.kernels),
     }
 
 

@@ -3,11 +3,15 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from ..errors import NoAdapter
+from ..errors import DeviceLost, NoAdapter
 from ..host import Adapter
 from ..hosts.native import adapters
+from ..hosts.native import host as native
+from ..hosts.native.adapters import FoundAdapter
 from ..hosts.native.gpu import FEATURES
+from ..planner.choice import SHORT_CONTEXT, choose_kernels
 from .arguments import no_words_left
 from .terminal import line, warn
 
@@ -37,22 +41,32 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     warning = adapters.warning(default.facts, found)
     if arguments.json:
-        listed = [as_dict(i, one.facts, one is default) for i, one in enumerate(found)]
+        listed = [as_dict(i, one, is_default=one is default) for i, one in enumerate(found)]
         print(json.dumps({"adapters": listed, "warning": warning}))
         return 0
-    show([one.facts for one in found], found.index(default))
+    show(found, found.index(default))
     if warning:
         warn(warning)
     return 0
 
 
-def show(found: Sequence[Adapter], default: int) -> None:
+def show(found: Sequence[FoundAdapter], default: int) -> None:
     """A few lines for each adapter, on stdout."""
-    for index, adapter in enumerate(found):
+    for index, one in enumerate(found):
         mark = "  (taken unless --adapter names another)" if index == default else ""
-        line(f"{index}  {adapter.name}{mark}", style="bold")
-        for label, value in particulars(adapter):
+        line(f"{index}  {one.facts.name}{mark}", style="bold")
+        chosen = kernels(one)
+        told = ", ".join(f"{name} {value}" for name, value in chosen.items()) if chosen else "none: it gives no device"
+        for label, value in [*particulars(one.facts), ("kernels", told)]:
             line(f"   {label:9} {value}")
+
+
+def kernels(found: FoundAdapter) -> dict[str, object] | None:
+    """The variants that a model would get, for a context of up to 8,192 tokens; None where no device can be had."""
+    try:
+        return asdict(choose_kernels(native.adapter_in_use(found), SHORT_CONTEXT))
+    except DeviceLost:
+        return None
 
 
 def particulars(adapter: Adapter) -> list[tuple[str, str]]:
@@ -67,8 +81,9 @@ def particulars(adapter: Adapter) -> list[tuple[str, str]]:
     ]
 
 
-def as_dict(index: int, adapter: Adapter, is_default: bool) -> dict[str, object]:
+def as_dict(index: int, found: FoundAdapter, *, is_default: bool) -> dict[str, object]:
     """An adapter for --json."""
+    adapter = found.facts
     return {
         "index": index,
         "name": adapter.name,
@@ -79,6 +94,8 @@ def as_dict(index: int, adapter: Adapter, is_default: bool) -> dict[str, object]
         "features_used": [name for name in FEATURES if name in adapter.features],
         "features": sorted(adapter.features),
         "limits": dict(sorted(adapter.limits.items())),
+        "arithmetic": "exact",
+        "kernels": kernels(found),
     }
 
 

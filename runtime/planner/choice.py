@@ -9,11 +9,12 @@ KvDtype = Literal["f16", "f32"]
 
 PAGE = 32  # positions a page of the KV cache
 DECODE_ROWS = (1, 2, 4, 8)  # rows that decode plans are made for
+SHORT_CONTEXT = 8192  # positions up to which attention splits its keys finely
 
 
 @dataclass(frozen=True)
 class KernelChoice:
-    """The variants of one device. Part of what makes a seeded answer reproducible, so it is recorded with results."""
+    """The variants of one device. A seed belongs to them, so every Completion records them in its `provenance`."""
 
     team: int  # lanes that share a pair of weight rows in decode
     matvec_workgroup: int
@@ -42,7 +43,7 @@ def choose_kernels(adapter: Adapter, context: int) -> KernelChoice:
         prefill_rows=64 if on_cpu else 256,
         logits_rows=32,
         attention_workgroup=8 if on_cpu else 32,
-        split=64 if context <= 8192 else 256,
+        split=64 if context <= SHORT_CONTEXT else 256,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...host import TextCodec
+from ...host import Adapter, TextCodec
 from .adapters import FoundAdapter, choose, find_adapters
 from .cache import locate
 from .files import FileSource, model_file
@@ -39,6 +39,13 @@ def choose_adapter(wanted: str | int | None) -> ChosenAdapter:
     """Raises NoAdapter."""
     found = find_adapters()
     return ChosenAdapter(choose(found, wanted), found)
+
+
+def adapter_in_use(found: FoundAdapter) -> Adapter:
+    """An adapter as kernels are chosen for it: with what shows only on an open device. Raises DeviceLost."""
+    gpu = open_gpu(ChosenAdapter(found, [found]))
+    gpu.close()
+    return gpu.adapter
 
 
 def open_gpu(chosen: ChosenAdapter) -> "NativeGpu":

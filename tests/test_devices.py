@@ -1,0 +1,74 @@
+"""`shaderlm devices`: the adapters, what each allows, and the kernels that a model would get there."""
+
+import importlib.metadata
+import json
+
+import pytest
+
+from command_line import MODEL, CommandLine
+from shaderlm.cli import devices
+from shaderlm.errors import DeviceLost
+from shaderlm.hosts.native import adapters
+
+
+@pytest.fixture
+def shaderlm(capsys, monkeypatch) -> CommandLine:
+    return CommandLine(capsys, monkeypatch)
+
+
+def test_devices_names_each_adapter(shaderlm):
+    done = shaderlm.run("devices")
+    assert done.code == 0
+    for index, one in enumerate(adapters.find_adapters()):
+        assert f"{index}  {one.facts.name}" in done.out
+        assert one.facts.driver in done.out
+        assert one.facts.backend in done.out
+        assert "largest buffer" in done.out
+    assert "taken unless" in done.out
+
+
+def test_devices_as_json_holds_what_a_program_needs(shaderlm):
+    listed = json.loads(shaderlm.run("devices", "--json").out)["adapters"]
+    found = [one.facts for one in adapters.find_adapters()]
+    assert [(a["index"], a["name"]) for a in listed] == [(i, facts.name) for i, facts in enumerate(found)]
+    assert sum(a["default"] for a in listed) == 1
+    assert [a["limits"] for a in listed] == [dict(facts.limits) for facts in found]
+    assert all(set(a["features_used"]) <= set(a["features"]) for a in listed)
+
+
+def test_an_adapter_that_gives_no_device_is_listed_without_kernels(shaderlm, monkeypatch):
+    def refuse(found: object) -> None:
+        raise DeviceLost("gave no device")
+
+    monkeypatch.setattr(devices.native, "adapter_in_use", refuse)
+    assert "kernels   none: it gives no device" in shaderlm.run("devices").out
+    assert json.loads(shaderlm.run("devices", "--json").out)["adapters"][0]["kernels"] is None
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_without_an_adapter_devices_says_what_to_install(shaderlm, monkeypatch, arguments):
+    monkeypatch.setattr(adapters, "find_adapters", list)
+    done = shaderlm.run("devices", *arguments)
+    said = json.loads(done.out)["warning"] if arguments else done.err
+    assert done.code == 1
+    assert "No WebGPU adapter answers" in said
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1 << 31, "2,147 MB"), (32768, "32,768 bytes"), (1 << 63, "unlimited")])
+def test_sizes_are_told_in_words(value, shown):
+    assert devices.amount("max-buffer-size", value) == shown
+
+
+def test_an_answer_tells_the_adapter_and_the_kernels_that_devices_lists(shaderlm):
+    answer = json.loads(shaderlm.run("complete", "--json", "--max-tokens", "1", MODEL, "Once").out)
+    [adapter] = [a for a in json.loads(shaderlm.run("devices", "--json").out)["adapters"] if a["default"]]
+    assert answer["provenance"] == {
+        "adapter": adapter["name"],
+        "backend": adapter["backend"],
+        "driver": adapter["driver"],
+        "version": importlib.metadata.version("shaderlm"),
+        "kv_dtype": "f16",
+        "arithmetic": adapter["arithmetic"],
+        "kernels": adapter["kernels"],
+    }
+    assert f"prefill_kernel {adapter['kernels']['prefill_kernel']}, " in shaderlm.run("devices").out
