@@ -2,10 +2,12 @@
 """Set shaderlm up in this folder, and run it. Needs Python 3.11 or newer and nothing else.
 
   python3 build.py run [question]             answer a question with the default model; options are `complete`'s
-  python3 build.py test [--slow] [arguments]  lint, check types, test; the arguments are pytest's
+  python3 build.py test [arguments]           lint, check types, test; the arguments are pytest's
+  python3 build.py test --slow [arguments]    with the slow tests; without arguments also the coverage, 90 % at least
   python3 build.py setup                      make what `run` needs, and run nothing
   python3 build.py lint                       ruff and mypy
   python3 build.py bench [arguments]          measure the default model
+  python3 build.py bench headers              measure how fast headers of model files are parsed
   python3 build.py wheel                      build a wheel into dist/
 
 Everything goes into .venv, build/ and the user's cache folder. A set-up that was stopped at any point is completed by
@@ -29,6 +31,7 @@ from tools.steps import ROOT, Stop, call, call_in_front, one_at_a_time, say
 
 MODEL = "smollm2"
 QUESTION = "What is the capital of France?"
+COVERED = 90  # percent of the package's lines and branches that all tests together must run
 
 
 def main(arguments: list[str]) -> int:
@@ -51,8 +54,15 @@ def main(arguments: list[str]) -> int:
 
 def run(words: list[str]) -> int:
     prepare()
-    # Greedy, because a model this small wanders when it draws; options among the words come later and win.
-    return become("complete", "--chat", "--model", MODEL, "--temperature", "0", *(words or [QUESTION]))
+    return become(*asking(words))
+
+
+def asking(words: list[str]) -> tuple[str, ...]:
+    """The command that answers a question: greedy, because a model this small wanders when it draws.
+
+    Options among the words come later and win.
+    """
+    return ("complete", "--chat", "--model", MODEL, "--temperature", "0", *(words or [QUESTION]))
 
 
 def setup(words: list[str]) -> int:
@@ -64,6 +74,8 @@ def setup(words: list[str]) -> int:
 
 def bench(words: list[str]) -> int:
     prepare()
+    if words == ["headers"]:
+        return call_in_front([str(PYTHON), str(ROOT / "bench/headers.py")])
     return become("bench", MODEL, *words)
 
 
@@ -71,11 +83,18 @@ def test(words: list[str]) -> int:
     prepare("test", "lint")
     fetch_model()
     bad = failing_checks()
-    slow = ["-m", ""] if "--slow" in words else []
-    code = check("pytest", "--durations=10", *slow, *(word for word in words if word != "--slow"))
+    code = check("pytest", *pytest_arguments(words))
     if bad:
         say(f"not in order, see before the tests: {', '.join(bad)}")
     return code or int(bool(bad))
+
+
+def pytest_arguments(words: list[str]) -> list[str]:
+    """Coverage is for all tests together, which alone reach what is asked for; it slows them."""
+    slow = ["-m", ""] if "--slow" in words else []
+    coverage = ["--cov", f"--cov-fail-under={COVERED}", "--cov-report=term:skip-covered"]
+    measured = coverage if words == ["--slow"] else []
+    return ["--durations=10", *slow, *measured, *(word for word in words if word != "--slow")]
 
 
 def lint(words: list[str]) -> int:

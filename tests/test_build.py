@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import build as build_module
 from tools import environment, steps, system
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +95,9 @@ def test_a_set_up_is_made_again_for_new_files_and_requirements_not_for_edits(che
     assert len(states) == 4
 
 
-def test_a_set_up_is_complete_only_with_its_stamp_and_what_it_brought(venv):
+def test_a_set_up_is_complete_only_with_its_stamp_and_what_it_brought(venv, tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    (tmp_path / "build/__editable__.shaderlm").mkdir(parents=True)  # where setuptools links an editable package's files
     venv.mkdir()
     environment.PYTHON.parent.mkdir(parents=True)
     environment.PYTHON.touch()
@@ -274,6 +277,17 @@ def test_help_is_an_answer(tmp_path):
     done = build("--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(f"build.py {verb}" in done.stdout for verb in ("run", "test", "setup", "lint", "bench", "wheel"))
+
+
+@pytest.mark.parametrize(
+    ("words", "slow", "covered"),
+    [([], False, False), (["--slow"], True, True), (["--slow", "-k", "gguf"], True, False), (["-x"], False, False)],
+)
+def test_all_tests_together_are_held_against_a_share_of_the_package(words, slow, covered):
+    arguments = build_module.pytest_arguments(words)
+    assert ("-m" in arguments, "--cov-fail-under=90" in arguments) == (slow, covered)
+    assert "--slow" not in arguments
+    assert {*words} - {"--slow"} <= {*arguments}
 
 
 def test_every_system_in_the_workflows_runs_both_commands():

@@ -46,7 +46,9 @@ NOT_EVEN_THERE = {"requests", "torch", "transformers", "gguf", "scipy"}
 LINES = 400
 LINES_OF_AN_ARCHITECTURE = 150
 
-SOURCES = [path for folder in ("runtime", "tools", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
+SOURCES = [
+    path for folder in ("runtime", "tools", "tests", "bench", "docs") for path in sorted((ROOT / folder).rglob("*.py"))
+]
 KERNELS = sorted((ROOT / "shaders").rglob("*.wgsl"))
 PROSE = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.yml"), ROOT / "pyproject.toml"]
 ALL = [*SOURCES, ROOT / "build.py", *KERNELS, *PROSE]
