@@ -72,7 +72,7 @@ class _Loaded:
         return self._core.engine.memory
 
     def cancel(self) -> None:
-        """End the answers that are being generated; they finish with the reason "cancelled"."""
+        """End every answer that is being generated or waits for its turn: they finish with the reason "cancelled"."""
         for stream in list(self._streams):
             stream.cancel()
 
@@ -129,7 +129,7 @@ class Model(_Loaded):
         return self._thread.call(lambda: job(self._core))
 
     def close(self) -> None:
-        """End the answers that are being generated, as `cancel` does, then free everything. Idempotent."""
+        """End all answers, as `cancel` does, then free everything. Idempotent."""
         self.cancel()
         self._thread.close(self._core.close)
 
@@ -230,7 +230,7 @@ def load(
 
     Raises ModelNotFound, InvalidFile, UnknownArchitecture, UnknownWeightType, InvalidConfig, TensorMismatch,
     TokenizerError, NoAdapter, UnsuitableAdapter, ModelTooLarge, OutOfMemory, DeviceLost, InvalidOption; and
-    NetworkError, NoSpace or ChecksumMismatch where a catalogue's model has to be fetched.
+    NetworkError, NoSpace, CacheNotWritable or ChecksumMismatch where a catalogue's model has to be fetched.
     """
     thread, told = EngineThread(), _LoadWatch(progress)
     opening = thread.submit(lambda: _open(source, adapter, context, kv_dtype, told))

@@ -40,6 +40,10 @@ class TensorMismatch(ShaderLMError):
     """A tensor is missing, unexpected, or has another shape than the architecture needs."""
 
 
+class CacheNotWritable(ShaderLMError):
+    """The folder for fetched models cannot be made, or not be written to."""
+
+
 class ChecksumMismatch(ShaderLMError):
     """The bytes of a file differ from those that were published."""
 

@@ -129,7 +129,7 @@ class Gpu(Protocol):
         """Until all queued work is done."""
 
     def live_objects(self) -> Mapping[str, int]:
-        """How many GPU objects are alive by kind, and "bytes": for tests of leaks and for `bench`."""
+        """How many GPU objects are alive by kind, and "bytes": for tests of leaks."""
 
     def close(self) -> None:
         """Free everything. Idempotent."""

@@ -125,6 +125,11 @@ def all_logits(engine: Engine, tokens: Sequence[int]) -> Logits:
     return np.frombuffer(data, "<f4").reshape(len(tokens), -1)
 
 
+def forget_prefixes(engine: Engine) -> None:
+    """Let go of what finished sequences left for prompts that begin alike: room for more pages than there may be."""
+    engine.prefixes.make_room(engine.cache.most_pages + 1)
+
+
 def held_pages(engine: Engine) -> list[int]:
     """Pages in use, per layer group."""
     return [pool.capacity - len(pool.free) for pool in engine.cache.pools]

@@ -16,7 +16,7 @@ from tools import environment, steps, system
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-FOLDERS = {"shaderlm": "runtime", "shaderlm.shaders": "shaders", "shaderlm.web": "web"}
+FOLDERS = {"shaderlm": "runtime", "shaderlm.shaders": "shaders"}
 
 
 # The package
@@ -31,13 +31,13 @@ def packages_in_the_tree() -> set[str]:
 
 
 def test_every_package_is_listed_in_pyproject():
+    assert {*environment.PACKAGED} == {*FOLDERS.values()} == {*PROJECT["tool"]["setuptools"]["package-dir"].values()}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages_in_the_tree()
 
 
 def test_the_wheel_holds_every_module_and_kernel(tmp_path):
-    for name in ("runtime", "shaders", "web"):
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in environment.PACKAGED:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]

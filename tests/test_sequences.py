@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from agreement import agree
-from engines import all_logits, decode, decode_forced, held_pages, opened, set_prefill_rows, start, start_with_prefix
+from engines import (
+    all_logits,
+    decode,
+    decode_forced,
+    forget_prefixes,
+    held_pages,
+    opened,
+    set_prefill_rows,
+    start,
+    start_with_prefix,
+)
 from gguf_writer import write_llama
 from gpu import Device
 from oracle_models import tiny_llama_interleaved, tiny_llama_interleaved_hyperparameters
@@ -54,7 +64,7 @@ def forget(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in ("engine", "windowed"):
         if name in request.fixturenames:
             engine: Engine = request.getfixturevalue(name)
-            engine.prefixes.clear()
+            forget_prefixes(engine)
             assert held_pages(engine) == [0], f"{held_pages(engine)} pages were not given back"
             assert sorted(engine.free_slots) == list(range(engine.deployment.slots))
 

@@ -11,6 +11,7 @@ import pytest
 
 import shaderlm
 from agreement import agree
+from engines import forget_prefixes
 from shaderlm import Completion, Model
 from shaderlm.errors import ModelClosed
 from shaderlm.hosts.native.thread import EngineThread, Stream, run_now
@@ -55,7 +56,7 @@ def solo() -> list[Completion]:
             answers.append(model.complete(prompt, reuse_prefix=False, **options(i)))
 
             async def forget(core: Any) -> None:
-                core.engine.prefixes.clear()
+                forget_prefixes(core.engine)
 
             model.run_on_engine(forget)
     return answers

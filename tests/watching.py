@@ -7,6 +7,7 @@ from typing import Any
 
 import wgpu
 
+from engines import forget_prefixes
 from shaderlm import Model
 
 
@@ -24,7 +25,7 @@ def held(model: Model) -> dict[str, Any]:
 
     async def read(core: Any) -> dict[str, Any]:
         engine = core.engine
-        engine.prefixes.clear()
+        forget_prefixes(engine)
         used = [pool.capacity - len(pool.free) for pool in engine.cache.pools]
         return {"slots": engine.deployment.slots - len(engine.free_slots), "pages": used}
 

@@ -58,10 +58,6 @@ class PrefixCache:
         while len(self.kept) > spared and self.cache.most_used() + pages > self.cache.most_pages:
             self._let_go(self.kept.pop(0).pages)
 
-    def clear(self) -> None:
-        while self.kept:
-            self._let_go(self.kept.pop().pages)
-
     def _shared(self, pages: Pages, length: int) -> Pages:
         """Whole pages are shared; the one that `length` cuts is copied, because it will be written to.
 

