@@ -71,6 +71,11 @@ class _Loaded:
         """What the model takes with its whole context in use."""
         return self._core.engine.memory
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know: kernels that compute wrongly on this adapter and are not used."""
+        return self._core.warnings
+
     def cancel(self) -> None:
         """End every answer that is being generated or waits for its turn: they finish with the reason "cancelled"."""
         for stream in list(self._streams):
@@ -320,7 +325,10 @@ async def _open(
     try:
         gpu = native.open_gpu(native.choose_adapter(adapter))
         try:
-            return await load_core(file, gpu, native.make_codec, context=context, kv_dtype=kv_dtype, progress=progress)
+            store = None if os.environ.get("SHADERLM_SELF_TEST") == "off" else native.open_store()
+            return await load_core(
+                file, gpu, native.make_codec, store, context=context, kv_dtype=kv_dtype, progress=progress
+            )
         except BaseException:
             gpu.close()
             raise

@@ -9,11 +9,12 @@ from typing import Any
 from .chat import ChatTemplate, Message
 from .engine.engine import Engine
 from .engine.prefill import prefill, prefill_logits
+from .engine.self_test import dropped_variants, warning
 from .errors import InvalidOption, TokenizerError
 from .formats import read_checkpoint
 from .formats.checkpoint import Checkpoint
 from .generation import Cancelled, Chunk, Completion, Progress, Provenance, Request, check, generate
-from .host import ByteSource, Gpu, TextCodec
+from .host import ByteSource, Gpu, Store, TextCodec
 from .log import event
 from .options import make_request
 from .planner.choice import KvDtype
@@ -36,6 +37,7 @@ class Core:
     tokenizer: Tokenizer | None
     chat_template: str | None
     provenance: Provenance
+    warnings: tuple[str, ...] = ()  # what a person should know of the device
     _template: ChatTemplate | None = field(default=None, init=False)
 
     def prompt_request(self, prompt: Prompt, options: Mapping[str, Any]) -> Request:
@@ -112,13 +114,14 @@ async def load_core(
     source: ByteSource,
     gpu: Gpu,
     make_codec: MakeCodec,
+    store: Store | None,
     *,
     context: int | None,
     kv_dtype: KvDtype,
     slots: int = 1,
     progress: LoadProgress | None = None,
 ) -> Core:
-    """Read a model's file and put it on a device."""
+    """Read a model's file and put it on a device; its kernels are tested first if there is a `store` for the finds."""
     if kv_dtype not in ("f16", "f32"):
         raise InvalidOption(f'kv_dtype: must be "f16" or "f32", not {kv_dtype!r}.')
     if context is not None and (plain_number(context, whole=True) or 0) < 2:
@@ -135,10 +138,24 @@ async def load_core(
         if progress is not None:
             progress(done, total)
 
-    engine = await Engine.load(gpu, checkpoint, context=context, slots=slots, kv_dtype=kv_dtype, progress=uploaded)
+    dropped: frozenset[str] = frozenset()
+    if store is not None:
+        uploaded(0)  # from here on a bar may be shown
+        types = dict.fromkeys(tensor.type for tensor in checkpoint.tensors.values() if len(tensor.shape) > 1)
+        dropped = await dropped_variants(gpu, store, types, kv_dtype)
+    engine = await Engine.load(
+        gpu,
+        checkpoint,
+        context=context,
+        slots=slots,
+        kv_dtype=kv_dtype,
+        dropped_variants=dropped,
+        progress=uploaded,
+    )
     template = checkpoint.tokenizer.chat_template if checkpoint.tokenizer else None
     _log_load(engine, asked=context, seconds=time.perf_counter() - started)
-    return Core(checkpoint.name, gpu, engine, tokenizer, template, provenance_of(engine))
+    told = warning(gpu.adapter, dropped)
+    return Core(checkpoint.name, gpu, engine, tokenizer, template, provenance_of(engine), (told,) if told else ())
 
 
 def provenance_of(engine: Engine) -> Provenance:

@@ -135,6 +135,15 @@ class Gpu(Protocol):
         """Free everything. Idempotent."""
 
 
+class Store(Protocol):
+    """Small finds that are kept from one start to the next. What cannot be kept is found anew."""
+
+    async def get(self, key: str) -> bytes | None:
+        """What `put` was given last under this key, None if there is nothing."""
+
+    async def put(self, key: str, data: bytes) -> None: ...
+
+
 class TextCodec(Protocol):
     """A tokenizer library's object, made from a `tokenizer.json`."""
 

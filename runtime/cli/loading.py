@@ -64,6 +64,8 @@ async def load_async(place: Place) -> api.AsyncModel:
 
 
 def _tell(model: api.Model | api.AsyncModel, started: float) -> None:
+    for text in model.warnings:
+        warn(text)
     note(f"{model.name}: loaded in {time.perf_counter() - started:.1f} s, {context_taken(model)}")
 
 

@@ -1,6 +1,6 @@
 """A model before it is on a device: what its file says, its operations, and what they will need of a device."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -38,10 +38,19 @@ class Blueprint:
         """Every weight that the model's plans bind, by name."""
         return weight_specs(self.ops, self.types, self.config.vocab_size)
 
-    def deployment(self, adapter: Adapter, context: int, *, slots: int = 1, kv_dtype: KvDtype = "f16") -> Deployment:
-        """How the model would run on an adapter with a context of so many positions."""
+    def deployment(
+        self,
+        adapter: Adapter,
+        context: int,
+        *,
+        slots: int = 1,
+        kv_dtype: KvDtype = "f16",
+        dropped: Collection[str] = (),
+    ) -> Deployment:
+        """How the model would run on an adapter with a context of so many positions, without the variants `dropped`."""
         windows = tuple(dict.fromkeys(shape.window for shape in self.layers))
-        return Deployment(choose_kernels(adapter, context), context, slots, kv_dtype, windows, adapter.prologue)
+        choice = choose_kernels(adapter, context, dropped)
+        return Deployment(choice, context, slots, kv_dtype, windows, adapter.prologue)
 
     def fitting(
         self,
@@ -51,6 +60,7 @@ class Blueprint:
         context: int | None = None,
         slots: int = 1,
         kv_dtype: KvDtype = "f16",
+        dropped: Collection[str] = (),
     ) -> Deployment:
         """With `context`, or where that is None with the model's own, halved until it fits.
 
@@ -59,12 +69,15 @@ class Blueprint:
         if context is not None and context < 2:
             raise InvalidOption(f"context is {context}, but must be at least 2.")
 
+        def deployed(positions: int) -> Deployment:
+            return self.deployment(adapter, positions, slots=slots, kv_dtype=kv_dtype, dropped=dropped)
+
         def memory_at(positions: int) -> MemoryEstimate:
-            return self.memory(self.deployment(adapter, positions, slots=slots, kv_dtype=kv_dtype))
+            return self.memory(deployed(positions))
 
         wanted = context or self.config.context_length
         fits = fitting_context(memory_at, wanted, adapter, available, self.checkpoint.name, shrink=context is None)
-        return self.deployment(adapter, fits, slots=slots, kv_dtype=kv_dtype)
+        return deployed(fits)
 
     def memory(self, deployment: Deployment) -> MemoryEstimate:
         """What the model takes when its whole context is in use."""

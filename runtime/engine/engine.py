@@ -1,7 +1,7 @@
 """The engine: a model's weights, its KV cache and its plans on one device. Text is not its business, tokens are."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Sequence as Tokens
 
 from ..errors import InvalidOption, ModelTooLarge, OutOfMemory, PromptTooLong
@@ -59,15 +59,25 @@ class Engine:
         context: int | None = None,
         slots: int = 1,
         kv_dtype: KvDtype = "f16",
+        dropped_variants: Collection[str] = (),
         progress: Progress | None = None,
     ) -> "Engine":
         """Put a model on a device. `context=None` takes the model's own, or what fits; `progress` gets bytes uploaded.
+
+        `dropped_variants` are kernels that are not to be used, because they compute wrongly on the device.
 
         Raises ModelTooLarge, UnsuitableAdapter, InvalidOption, OutOfMemory (everything freed), and what `blueprint`
         raises.
         """
         model = blueprint(checkpoint)
-        deployment = model.fitting(gpu.adapter, gpu.available_memory(), context=context, slots=slots, kv_dtype=kv_dtype)
+        deployment = model.fitting(
+            gpu.adapter,
+            gpu.available_memory(),
+            context=context,
+            slots=slots,
+            kv_dtype=kv_dtype,
+            dropped=dropped_variants,
+        )
         model.check_adapter(deployment, gpu.adapter)
         engine = cls(gpu, model, deployment, model.memory(deployment))
         try:

@@ -1,5 +1,6 @@
 """Which kernel variants and tile sizes run on a device: the default, from what the adapter says of itself."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,11 @@ KvDtype = Literal["f16", "f32"]
 PAGE = 32  # positions a page of the KV cache
 DECODE_ROWS = (1, 2, 4, 8)  # rows that decode plans are made for
 SHORT_CONTEXT = 8192  # positions up to which attention splits its keys finely
+
+
+# Variants by name, those for CPUs first: lanes that share a pair of weight rows and lanes of the workgroup.
+TEAMS = {"matvec, one lane a pair": (1, 32), "matvec, 16 lanes a pair": (16, 64)}
+ATTENTION_WORKGROUPS = {"attention, 8 lanes": 8, "attention, 32 lanes": 32}
 
 
 @dataclass(frozen=True)
@@ -31,18 +37,31 @@ class KernelChoice:
         return 2 * self.matvec_workgroup // self.team
 
 
-def choose_kernels(adapter: Adapter, context: int) -> KernelChoice:
-    """The default choice. On a CPU a barrier costs more than a lane's idleness; on a GPU the other way round."""
+def variants(adapter: Adapter) -> tuple[tuple[str, ...], ...]:
+    """For prompts, decoding and attention the names of what can run on an adapter, the default first.
+
+    On a CPU a barrier costs more than a lane's idleness; on a GPU the other way round.
+    """
     on_cpu = adapter.kind == "software"
     broadcast = on_cpu and adapter.subgroup_size == 8 and "subgroups" in adapter.features
+    prefill = (("matmul_broadcast.wgsl",) if broadcast else ()) + ("matmul_tile.wgsl",)
+    order = 1 if on_cpu else -1
+    return prefill, tuple(TEAMS)[::order], tuple(ATTENTION_WORKGROUPS)[::order]
+
+
+def choose_kernels(adapter: Adapter, context: int, dropped: Collection[str] = ()) -> KernelChoice:
+    """The default choice, without the variants that were `dropped` because they compute wrongly on this adapter."""
+    prefill, team, attention = (next(name for name in names if name not in dropped) for names in variants(adapter))
+    lanes, workgroup = TEAMS[team]
+    broadcast = prefill == "matmul_broadcast.wgsl"
     return KernelChoice(
-        team=1 if on_cpu else 16,
-        matvec_workgroup=32 if on_cpu else 64,
-        prefill_kernel="matmul_broadcast.wgsl" if broadcast else "matmul_tile.wgsl",
+        team=lanes,
+        matvec_workgroup=workgroup,
+        prefill_kernel=prefill,
         tile_rows=8 if broadcast else 32,
-        prefill_rows=64 if on_cpu else 256,
+        prefill_rows=64 if adapter.kind == "software" else 256,
         logits_rows=32,
-        attention_workgroup=8 if on_cpu else 32,
+        attention_workgroup=ATTENTION_WORKGROUPS[attention],
         split=64 if context <= SHORT_CONTEXT else 256,
     )
 

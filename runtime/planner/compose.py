@@ -6,6 +6,7 @@ WGSL, so that nothing about a kernel is written down twice.
 """
 
 import ast
+import hashlib
 import operator
 import re
 import struct
@@ -119,6 +120,20 @@ def parse(code: str, label: str) -> Kernel:
 def read_shader(file: str) -> str:
     """The text of a file under `shaders/`."""
     return resources.files("shaderlm.shaders").joinpath(*file.split("/")).read_text(encoding="utf-8")
+
+
+@cache
+def shaders_digest() -> str:
+    """SHA-256 over every WGSL file: what was found out about kernels holds for these."""
+    digest = hashlib.sha256()
+    folders = [resources.files("shaderlm.shaders")]
+    while folders:
+        for entry in sorted(folders.pop().iterdir(), key=lambda entry: entry.name):
+            if entry.is_dir():
+                folders.append(entry)
+            elif entry.name.endswith(".wgsl"):
+                digest.update(entry.name.encode() + entry.read_bytes())
+    return digest.hexdigest()
 
 
 def _stem(path: str) -> str:

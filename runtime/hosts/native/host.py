@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ...host import Adapter, TextCodec
 from .adapters import FoundAdapter, choose, find_adapters
-from .cache import locate
+from .cache import cache_folder, locate
 from .files import FileSource, model_file
+from .store import FileStore
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,11 @@ def make_codec(definition: Mapping[str, object]) -> TextCodec:
     from .codec import NativeCodec
 
     return NativeCodec(definition)
+
+
+def open_store() -> FileStore:
+    """Where finds about this machine's adapters are kept."""
+    return FileStore(cache_folder() / "finds")
 
 
 def logits_array(parts: Iterable[bytes], vocab_size: int) -> "np.ndarray":

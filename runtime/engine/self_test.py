@@ -1,0 +1,155 @@
+"""Kernels tried on a small known answer before a model is entrusted to them, once for each adapter and weight type.
+
+A driver may compile a kernel and compute nonsense with it. Such a variant is dropped for the next; where none is right,
+the adapter is refused: an error is better than gibberish.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from ..errors import KernelError, UnsuitableAdapter
+from ..host import Adapter, Gpu, Store
+from ..log import event
+from ..planner.choice import KvDtype, choose_kernels, variants
+from ..planner.compose import shaders_digest
+from ..tensors import WeightType
+from .decode import Decoder
+from .engine import Engine
+from .known_answers import EVERY, KNOWN
+from .known_model import NEXT, PROMPT, known_model
+from .prefill import prefill_and_sample
+from .programs import LoadedPlan
+
+TOLERANCES: dict[KvDtype, float] = {"f16": 3e-2, "f32": 2e-3}  # of the largest known logit
+CONTEXT = 64
+
+
+@dataclass(frozen=True)
+class Finds:
+    """What is known of an adapter: (weight type, dtype of the KV cache) that were right, and variants that were not."""
+
+    passed: frozenset[str] = field(default=frozenset())
+    dropped: frozenset[str] = field(default=frozenset())
+
+
+async def dropped_variants(gpu: Gpu, store: Store, types: Collection[WeightType], kv_dtype: KvDtype) -> frozenset[str]:
+    """The kernel variants that compute wrongly on this device, as far as weights of these types need them.
+
+    What was found is kept in `store`. Raises UnsuitableAdapter where no variant is right.
+    """
+    key = store_key(gpu.adapter)
+    known = _read(await store.get(key))
+    finds = known
+    for weight_type in types:
+        name = f"{weight_type}/{kv_dtype}"
+        if name not in finds.passed:
+            dropped = await _settle(gpu, weight_type, kv_dtype, finds.dropped)
+            finds = Finds(finds.passed | {name}, dropped)
+    if finds != known:
+        event("self_test", adapter=gpu.adapter.name, passed=sorted(finds.passed), dropped=sorted(finds.dropped))
+        await store.put(key, _written(finds))
+    return finds.dropped
+
+
+def store_key(adapter: Adapter) -> str:
+    """Of an adapter with its driver, and of the kernels as they are."""
+    told = json.dumps([adapter.name, adapter.driver, adapter.backend, adapter.subgroup_size, shaders_digest()])
+    return f"self-test-{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
+
+
+async def _settle(gpu: Gpu, weight_type: WeightType, kv_dtype: KvDtype, dropped: frozenset[str]) -> frozenset[str]:
+    """`dropped`, and as few variants more as make the answers right."""
+    wrong = await _what_is_wrong(gpu, weight_type, kv_dtype, dropped)
+    if wrong is None:
+        return dropped
+    for more in _drops(gpu.adapter, dropped):
+        if await _what_is_wrong(gpu, weight_type, kv_dtype, dropped | more) is None:
+            event("self_test", adapter=gpu.adapter.name, weight_type=str(weight_type), wrong=wrong, drops=sorted(more))
+            return dropped | more
+    raise UnsuitableAdapter(
+        f"{gpu.adapter.name} computes wrong results with weights in {weight_type}: {wrong}. No other kernels are left "
+        "to try. Update its driver, or take another adapter (`shaderlm devices`); please report it."
+    )
+
+
+def _drops(adapter: Adapter, dropped: frozenset[str]) -> Iterator[frozenset[str]]:
+    """What might be dropped: each variant in use that is not the last of its kind, then all of these."""
+    left = [[name for name in names if name not in dropped] for names in variants(adapter)]
+    singles = [names[0] for names in left if len(names) > 1]
+    yield from (frozenset({name}) for name in singles)
+    yield frozenset(singles)
+
+
+async def _what_is_wrong(gpu: Gpu, weight_type: WeightType, kv_dtype: KvDtype, dropped: frozenset[str]) -> str | None:
+    """Run the known model; None if it says what it must."""
+    try:
+        engine = await Engine.load(
+            gpu, known_model(weight_type), context=CONTEXT, kv_dtype=kv_dtype, dropped_variants=dropped
+        )
+    except KernelError as error:
+        return str(error)
+    try:
+        return await _difference(engine, weight_type, TOLERANCES[kv_dtype])
+    except KernelError as error:
+        return str(error)
+    finally:
+        engine.close()
+
+
+async def _difference(engine: Engine, weight_type: WeightType, tolerance: float) -> str | None:
+    known = KNOWN[weight_type.name]
+    sequence = engine.open_sequence()
+    engine.set_tokens(sequence, PROMPT)
+    engine.set_neutral_sampling(sequence)
+    await prefill_and_sample(engine, sequence)
+    rows = engine.deployment.choice.prefill_rows
+    last = await _logits(engine, await engine.plan("prefill", rows))
+    engine.set_tokens(sequence, [*PROMPT, NEXT])
+    decoder = await Decoder.open(engine, [sequence])
+    await decoder.read(decoder.submit())
+    after = await _logits(engine, decoder.plan)
+    return _differs("a prompt", last, known.last, tolerance) or _differs("a token", after, known.after, tolerance)
+
+
+async def _logits(engine: Engine, plan: LoadedPlan) -> list[float]:
+    """The first row of logits that the plan's last step left."""
+    place = plan.bound(plan.plan.logits)
+    data = await engine.gpu.read_buffer(place.buffer, place.offset, 4 * plan.plan.vocab_size)
+    return list(memoryview(data).cast("f"))
+
+
+def _differs(what: str, logits: list[float], known: str, tolerance: float) -> str | None:
+    """The worst logit, in words, if it is further than `tolerance` of the largest known one from what is known."""
+    right = [float(number) for number in known.split()]
+    errors = [abs(a - b) if a == a else float("inf") for a, b in zip(logits[::EVERY], right, strict=True)]
+    worst = max(range(len(errors)), key=errors.__getitem__)
+    if errors[worst] <= tolerance * max(map(abs, right)):
+        return None
+    return f"after {what} logit {EVERY * worst} is {logits[EVERY * worst]:.4f}, not {right[worst]:.4f}"
+
+
+def _read(data: bytes | None) -> Finds:
+    """What was kept, nothing if that cannot be read."""
+    try:
+        kept = json.loads(data or b"{}")
+        return Finds(frozenset(kept.get("passed", ())), frozenset(kept.get("dropped", ())))
+    except (ValueError, AttributeError, TypeError):
+        return Finds()
+
+
+def _written(finds: Finds) -> bytes:
+    return json.dumps({"passed": sorted(finds.passed), "dropped": sorted(finds.dropped)}).encode()
+
+
+def warning(adapter: Adapter, dropped: frozenset[str]) -> str | None:
+    """What a person should know of the variants that were dropped."""
+    if not dropped:
+        return None
+    used = choose_kernels(adapter, CONTEXT, dropped)
+    return (
+        f"On {adapter.name} these kernels compute wrong results and are not used: {', '.join(sorted(dropped))}. "
+        f"Answers are right, but slower ({used.prefill_kernel} for prompts, {used.team} lanes a pair of rows for "
+        f"decoding, attention by {used.attention_workgroup} lanes). A newer driver may cure it; please report it."
+    )
