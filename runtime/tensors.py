@@ -2,11 +2,14 @@
 
 A type's *block* is the smallest unit that decodes on its own (32 values for Q4_0, one for F16).  On the GPU a tensor is
 stored by *planes*: the same byte range of every block, one block after the other, so that a thread can load whole
-`vec4<u32>`.  The planes of a type cover its block exactly, so the re-layout moves bytes and changes none.
+`vec4<u32>`.  The planes of a type cover its block exactly, so the re-layout moves bytes and changes none.  Where the
+blocks hold indices into a codebook, a copy of that lies before the planes.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from . import codebooks
 
 PLANE_ALIGNMENT = 16  # bytes: planes start at a whole vec4<u32>
 
@@ -29,6 +32,7 @@ class WeightType:
     block: int
     bytes: int
     planes: tuple[Plane, ...]
+    codebook: bytes = field(default=b"", repr=False)  # what a weight's buffer on the GPU begins with
 
     def __str__(self) -> str:
         return self.name
@@ -44,8 +48,11 @@ class WeightType:
 
 
 def plane_offsets(weight_type: WeightType, blocks: int) -> tuple[int, ...]:
-    """Where each plane of a tensor of `blocks` blocks starts on the GPU, and last where they all end, in bytes."""
-    offsets = [0]
+    """Where each plane of a tensor of `blocks` blocks starts on the GPU, and last where they all end, in bytes.
+
+    The first starts behind the codebook, which lies at 0.
+    """
+    offsets = [_align(len(weight_type.codebook), PLANE_ALIGNMENT)]
     for plane in weight_type.planes:
         offsets.append(_align(offsets[-1] + plane.size * blocks, PLANE_ALIGNMENT))
     return tuple(offsets)
@@ -66,5 +73,74 @@ Q4_0 = WeightType("Q4_0", ggml=2, block=32, bytes=18, planes=(Plane("scales", 0,
 Q4_1 = WeightType("Q4_1", ggml=3, block=32, bytes=20, planes=(Plane("scales", 0, 4), Plane("quants", 4, 16)))
 Q8_0 = WeightType("Q8_0", ggml=8, block=32, bytes=34, planes=(Plane("scales", 0, 2), Plane("quants", 2, 32)))
 
-WEIGHT_TYPES = _by_name((F32, F16, BF16, Q4_0, Q4_1, Q8_0))
+# The i-quants: 256 values a block, which index a codebook by 8 (IQ1, IQ2) or by 4 (IQ3).
+
+IQ1_S = WeightType(
+    "IQ1_S",
+    ggml=19,
+    block=256,
+    bytes=50,
+    planes=(Plane("scales", 0, 2), Plane("indices", 2, 32), Plane("high bits", 34, 16)),
+    codebook=codebooks.IQ1,
+)
+IQ1_M = WeightType(
+    "IQ1_M",
+    ggml=29,
+    block=256,
+    bytes=56,
+    planes=(Plane("indices", 0, 32), Plane("high bits", 32, 16), Plane("scales", 48, 8)),
+    codebook=codebooks.IQ1,
+)
+IQ2_XXS = WeightType(
+    "IQ2_XXS",
+    ggml=16,
+    block=256,
+    bytes=66,
+    planes=(Plane("scales", 0, 2), Plane("indices and signs", 2, 64)),
+    codebook=codebooks.IQ2_XXS,
+)
+IQ2_XS = WeightType(
+    "IQ2_XS",
+    ggml=17,
+    block=256,
+    bytes=74,
+    planes=(Plane("scales", 0, 2), Plane("indices and signs", 2, 64), Plane("group scales", 66, 8)),
+    codebook=codebooks.IQ2_XS,
+)
+IQ2_S = WeightType(
+    "IQ2_S",
+    ggml=22,
+    block=256,
+    bytes=82,
+    planes=(
+        Plane("scales", 0, 2),
+        Plane("indices", 2, 32),
+        Plane("signs", 34, 32),
+        Plane("high bits and scales", 66, 16),
+    ),
+    codebook=codebooks.IQ2_S,
+)
+IQ3_XXS = WeightType(
+    "IQ3_XXS",
+    ggml=18,
+    block=256,
+    bytes=98,
+    planes=(Plane("scales", 0, 2), Plane("indices", 2, 64), Plane("signs and scales", 66, 32)),
+    codebook=codebooks.IQ3_XXS,
+)
+IQ3_S = WeightType(
+    "IQ3_S",
+    ggml=21,
+    block=256,
+    bytes=110,
+    planes=(
+        Plane("scales", 0, 2),
+        Plane("indices", 2, 64),
+        Plane("high bits", 66, 8),
+        Plane("signs and scales", 74, 36),
+    ),
+    codebook=codebooks.IQ3_S,
+)
+
+WEIGHT_TYPES = _by_name((F32, F16, BF16, Q4_0, Q4_1, Q8_0, IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S))
 BY_GGML = {weight_type.ggml: weight_type for weight_type in WEIGHT_TYPES.values()}

@@ -34,11 +34,11 @@ class Blocks:
         return values(self.bytes, self.type.name).astype(np.float64)
 
     def laid_out(self, biases: NDArray[np.float32] | None = None) -> NDArray[np.uint32]:
-        """Planes, one behind the other, each from a multiple of 16 bytes on; then biases."""
+        """The codebook, then planes, one behind the other, each from a multiple of 16 bytes on; then biases."""
         blocks = self.bytes.reshape(self.rows, -1, self.type.bytes)  # [rows, blocks of a row, bytes]
         padding = self.padded_blocks - blocks.shape[1]
         blocks = np.pad(blocks, ((0, 0), (0, padding), (0, 0))).reshape(-1, self.type.bytes)
-        laid = b""
+        laid = self.type.codebook
         for plane in self.type.planes:
             laid += blocks[:, plane.offset : plane.offset + plane.size].tobytes()
             laid += bytes(-len(laid) % 16)

@@ -23,7 +23,7 @@ Progress = Callable[[int], None]  # told how many more bytes of the file are on 
 
 @dataclass(frozen=True)
 class ResidentWeight:
-    """A weight's buffer: its planes, then its biases in f32."""
+    """A weight's buffer: its type's codebook if it has one, its planes, its biases in f32."""
 
     buffer: Buffer
     size: int
@@ -70,6 +70,8 @@ class WeightLoader:
         return weight
 
     async def _fill(self, spec: WeightSpec, weight: ResidentWeight) -> None:
+        if spec.type.codebook:
+            self.gpu.write_buffer(weight.buffer, 0, spec.type.codebook)
         first_row = 0
         for i, (name, rows) in enumerate(zip(spec.tensors, spec.rows, strict=True)):
             tensor = self.checkpoint.tensors[name]

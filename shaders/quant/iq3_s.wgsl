@@ -1,0 +1,33 @@
+// IQ3_S: value = d * (2 s + 1) * magnitude, signed, by 4 values an entry of the codebook; the magnitude of a code is 2
+// code + 1. A block is 256 values. Planes: scales, 1 f16 d; indices, 64 bytes, the low 8 bits of an index for 4 values
+// each; high bits, 64 x 1 bit of indices; signs and scales: 1 bit a value, then 8 nibbles s for 32 values each.
+
+// include: quant/halves.wgsl
+// include: quant/codebook.wgsl
+
+const BLOCK_WORDS: u32 = 9u;  // of signs and scales
+const SCALES: u32 = 8u;       // which of them are the scales
+
+fn four_values(low: u32, high: u32, signs: u32, scale: f32) -> vec4<f32> {
+    let codes = codes_of_4_bits(entry((low & 255u) | (high & 256u)));
+    return scale * with_signs(1.0 + 2.0 * codes, signs);
+}
+
+fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+    let block = group >> 3u;
+    let pair = W[planes.y + (group >> 1u)];
+    let q = select(pair.xy, pair.zw, (group & 1u) == 1u);
+    let high = W[planes.z + (group >> 4u)][(group >> 2u) & 3u] >> (8u * (group & 3u));
+    let own = block * BLOCK_WORDS + (group & 7u);
+    let signs = W[planes.w + (own >> 2u)][own & 3u];
+    let last = block * BLOCK_WORDS + SCALES;
+    let s = (W[planes.w + (last >> 2u)][last & 3u] >> (4u * (group & 7u))) & 15u;
+    let scale = half(planes.x, block) * f32(2u * s + 1u);
+    return array<vec4<f32>, 8>(
+        four_values(q.x, high << 8u, signs, scale), four_values(q.x >> 8u, high << 7u, signs >> 4u, scale),
+        four_values(q.x >> 16u, high << 6u, signs >> 8u, scale),
+        four_values(q.x >> 24u, high << 5u, signs >> 12u, scale),
+        four_values(q.y, high << 4u, signs >> 16u, scale), four_values(q.y >> 8u, high << 3u, signs >> 20u, scale),
+        four_values(q.y >> 16u, high << 2u, signs >> 24u, scale),
+        four_values(q.y >> 24u, high << 1u, signs >> 28u, scale));
+}
