@@ -13,14 +13,17 @@ struct Linear {
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<uniform> linear: Linear;
 
+// Groups of 32 that a row of W has. Asking the buffer of x as well keeps lavapipe from compiling the kernel anew for each
+// weight: loops and branches that hang on uniforms alone make it do that.
+fn groups_of_k() -> u32 {
+    return min(linear.groups, arrayLength(&x) / 8u);
+}
+
 // Biases are f32 behind the planes of W.
 fn bias_of(row: u32) -> f32 {
     return bitcast<f32>(W[linear.bias + row / 4u][row % 4u]);
 }
 
 fn biases(w_rows: vec2<u32>) -> vec2<f32> {
-    if (linear.bias == 0u) {
-        return vec2<f32>(0.0);
-    }
-    return vec2<f32>(bias_of(w_rows.x), bias_of(w_rows.y));
+    return select(vec2<f32>(0.0), vec2<f32>(bias_of(w_rows.x), bias_of(w_rows.y)), linear.bias != 0u);
 }

@@ -39,7 +39,8 @@ fn main(
     for (var r = 0u; r < 8u; r++) {
         sums[r] = vec2<f32>(0.0);
     }
-    for (var g = 0u; g < linear.groups; g++) {
+    let groups = groups_of_k();
+    for (var g = 0u; g < groups; g++) {
         var a = weights32(w_rows.x * linear.groups + g, linear.planes);
         var b = weights32(w_rows.y * linear.groups + g, linear.planes);
         for (var i = 0u; i < 8u; i++) {

@@ -55,7 +55,8 @@ fn main(
     for (var r = 0u; r < 4u; r++) {
         sums[r] = vec4<f32>(0.0);
     }
-    for (var g = 0u; g < linear.groups; g++) {
+    let groups = groups_of_k();
+    for (var g = 0u; g < groups; g++) {
         fetch(workgroup, lane, g);
         workgroupBarrier();
         for (var i = 0u; i < 8u; i++) {

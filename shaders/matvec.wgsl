@@ -36,7 +36,8 @@ fn main(
     for (var m = 0u; m < M; m++) {
         sums[m] = vec2<f32>(0.0);
     }
-    for (var g = member; g < linear.groups; g += TEAM) {
+    let groups = groups_of_k();
+    for (var g = member; g < groups; g += TEAM) {
         var a = weights32(w_rows.x * linear.groups + g, linear.planes);
         var b = weights32(w_rows.y * linear.groups + g, linear.planes);
         for (var m = 0u; m < M; m++) {

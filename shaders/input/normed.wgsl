@@ -18,7 +18,8 @@ fn input_row(m: u32) -> u32 {
 
 fn input_scale(row: u32) -> f32 {
     var sum = 0.0;
-    for (var i = 0u; i < norm.n_parts; i++) {
+    let n_parts = min(norm.n_parts, arrayLength(&parts));  // as groups_of_k: no bound may hang on a uniform alone
+    for (var i = 0u; i < n_parts; i++) {
         sum += parts[row * norm.n_parts + i];
     }
     return inverseSqrt(sum / norm.width + norm.eps);
