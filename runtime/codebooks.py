@@ -1,7 +1,7 @@
 """The codebooks of the i-quants, facts of their format. Written by tools/make_codebooks.py: change it there.
 
-An entry takes 16 bits, little-endian: the codes of 8 values (2 bits each; IQ1, IQ2_*) or of 4 values (4 bits each; IQ3_*),
-the first value in the lowest bits. What value a code stands for, the type's WGSL file says.
+An entry takes 16 bits, little-endian: the codes of 8 values (2 bits each; IQ1, IQ2) or of 4 values (4 bits each; IQ3),
+the first value's in the lowest bits. Which value a code stands for, the type's WGSL file says.
 """
 
 from base64 import b64decode

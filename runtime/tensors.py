@@ -8,10 +8,13 @@ blocks hold indices into a codebook, a copy of that lies before the planes.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from . import codebooks
 
 PLANE_ALIGNMENT = 16  # bytes: planes start at a whole vec4<u32>
+
+Codebook: TypeAlias = bytes
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class WeightType:
     block: int
     bytes: int
     planes: tuple[Plane, ...]
-    codebook: bytes = field(default=b"", repr=False)  # what a weight's buffer on the GPU begins with
+    codebook: Codebook = field(default=b"", repr=False)  # what a weight's buffer on the GPU begins with
 
     def __str__(self) -> str:
         return self.name

@@ -15,6 +15,7 @@ from byte_sources import wait
 from chromium import Chromium, running_chromium
 from gguf_writer import write_llama
 from kernel_variants import kernel_variants, needs_subgroups
+from llama_of_blocks import write_llama_of_blocks
 from random_llama import VARIANTS, random_llama
 from recording_gpu import RecordingGpu
 from shaderlm.engine.decode import Decoder
@@ -219,8 +220,13 @@ def test_weights_are_laid_out_in_chromium_as_they_are_natively(
         engine.close()
 
     for name, weight_type in WEIGHT_TYPES.items():
-        hyperparameters, weights = random_llama(3, **VARIANTS["odd-sizes" if weight_type.block == 1 else "plain"])
-        wait(lay_out(write_llama(tmp_path / f"{name}.gguf", weights, hyperparameters, name)))
+        path = tmp_path / f"{name}.gguf"
+        if weight_type.block == 1:
+            hyperparameters, weights = random_llama(3, **VARIANTS["odd-sizes"])
+            write_llama(path, weights, hyperparameters, name)
+        else:
+            write_llama_of_blocks(path, weight_type)
+        wait(lay_out(path))
     pairs = zip(replay(chromium, gpu), gpu.reads, strict=True)
     assert [i for i, (actual, expected) in enumerate(pairs) if actual != expected] == []
 

@@ -19,6 +19,7 @@ FLOORS = {
     "graph": 1,
     "host": 1,
     "catalogue": 1,
+    "codebooks": 1,
     "log": 1,
     "formats": 2,
     "models": 3,

@@ -94,6 +94,7 @@ def check(gpu: Device, checkpoint: Checkpoint) -> None:
     blocks, padding = blocks_out_of_planes(data, spec)
     expected = np.concatenate([bytes_of(checkpoint, name) for name in spec.tensors])
     np.testing.assert_array_equal(blocks.reshape(-1), expected)
+    assert data[: len(spec.type.codebook)].tobytes() == spec.type.codebook
     assert not padding.any(), "what fills a row up must be zero"
     assert told == sum(tensor.size for tensor in checkpoint.tensors.values())
     biases = data[plane_offsets(spec.type, spec.n_rows * spec.padded_blocks)[-1] :].view(np.float32)
@@ -106,8 +107,8 @@ def check(gpu: Device, checkpoint: Checkpoint) -> None:
 
 
 def width(weight_type: WeightType, blocks: int, *, odd: bool) -> int:
-    """Values a row: an odd number of blocks of 32, and for one-value types not even whole groups."""
-    return 32 * blocks - (13 if odd and weight_type.block == 1 else 0)
+    """Values a row: some blocks, or groups of 32 of one-value types, which if `odd` are not all whole."""
+    return max(32, weight_type.block) * blocks - (13 if odd and weight_type.block == 1 else 0)
 
 
 @pytest.mark.parametrize("weight_type", TYPES)

@@ -27,6 +27,7 @@ def test_the_planes_cover_a_block_exactly(weight_type: WeightType) -> None:
 def test_planes_start_aligned_and_do_not_overlap(weight_type: WeightType, blocks: int) -> None:
     *starts, end = plane_offsets(weight_type, blocks)
     assert len(starts) == len(weight_type.planes)
+    assert len(weight_type.codebook) <= starts[0] < len(weight_type.codebook) + PLANE_ALIGNMENT
     assert all(start % PLANE_ALIGNMENT == 0 for start in (*starts, end))
     for plane, start, following in zip(weight_type.planes, starts, [*starts[1:], end], strict=True):
         assert start + plane.size * blocks <= following < start + plane.size * blocks + PLANE_ALIGNMENT

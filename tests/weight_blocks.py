@@ -66,24 +66,60 @@ class Blocks:
 
 
 def random_blocks(weight_type: WeightType, rows: int, columns: int, seed: int = 1) -> Blocks:
-    """Random bits. Scales go from f16's smallest denormals to its largest number, values from 1e-12 to 1e12."""
+    """Random bits. Scales go from zero and f16's smallest denormal to its largest number, values from 1e-12 to 1e12."""
     rng = np.random.default_rng(seed)
     if weight_type.block == 1:
         return Blocks(weight_type, _one_value_blocks(weight_type, rng, rows, columns))
-    blocks = rng.integers(0, 256, (rows, columns // weight_type.block, weight_type.bytes), dtype=np.uint8)
-    scales = blocks[..., : weight_type.planes[0].size].view(np.uint16)
+    blocks = _random_bytes(weight_type, rng, rows, columns)
+    scales = f16_scales(weight_type, blocks)
     scales &= np.uint16(0xFBFF)  # an exponent of 31 would be infinity: make it 30
     scales[0, 0] = 0x0001  # the smallest denormal
     scales[0, -1] = 0x83FF  # and the largest, negative
     scales[1, 0] = 0x7BFF  # 65504
+    scales[2:3, 0] = 0
+    set_f16_scales(weight_type, blocks, scales)
     return Blocks(weight_type, blocks.reshape(rows, -1))
 
 
-def ordinary_blocks(weight_type: WeightType, rows: int, columns: int, seed: int = 1) -> Blocks:
-    """Values with a standard deviation of 1 / sqrt(columns), as trained weights have."""
+def ordinary_blocks(
+    weight_type: WeightType, rows: int, columns: int, seed: int = 1, *, deviation: float | None = None
+) -> Blocks:
+    """Values with a standard deviation of 1 / sqrt(columns), as trained weights have, or with another one.
 
+    Types that the `gguf` package does not write are random bits with such scales.
+    """
     rng = np.random.default_rng(seed)
-    return Blocks(weight_type, encoded(rng.normal(0, columns**-0.5, (rows, columns)), weight_type.name))
+    deviation = columns**-0.5 if deviation is None else deviation
+    try:
+        return Blocks(weight_type, encoded(rng.normal(0, deviation, (rows, columns)), weight_type.name))
+    except NotImplementedError:
+        blocks = _random_bytes(weight_type, rng, rows, columns)
+    scales = f16_scales(weight_type, blocks)
+    set_f16_scales(weight_type, blocks, np.full(scales.shape, 1, np.float16).view(np.uint16))
+    own = Blocks(weight_type, blocks.reshape(rows, -1)).decoded().std()
+    varied = rng.uniform(0.8, 1.2, scales.shape) * rng.choice((-1, 1), scales.shape) * deviation / own
+    set_f16_scales(weight_type, blocks, varied.astype(np.float16).view(np.uint16))
+    return Blocks(weight_type, blocks.reshape(rows, -1))
+
+
+def f16_scales(weight_type: WeightType, blocks: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """The bits of the f16 scales of blocks [rows, blocks of a row, bytes], [rows, blocks of a row, scales]."""
+    if weight_type.name == "IQ1_M":  # one, by four bits on top of each of four words of 16
+        parts = (blocks[..., 48:].view(np.uint16) >> 12) << np.arange(0, 16, 4, dtype=np.uint16)
+        return np.bitwise_or.reduce(parts, axis=-1, keepdims=True)
+    return blocks[..., : weight_type.planes[0].size].view(np.uint16).copy()
+
+
+def set_f16_scales(weight_type: WeightType, blocks: NDArray[np.uint8], scales: NDArray[np.uint16]) -> None:
+    if weight_type.name == "IQ1_M":
+        words = blocks[..., 48:].view(np.uint16)
+        words[...] = (words & 0x0FFF) | (scales >> np.arange(0, 16, 4, dtype=np.uint16)) << 12
+    else:
+        blocks[..., : weight_type.planes[0].size].view(np.uint16)[...] = scales
+
+
+def _random_bytes(weight_type: WeightType, rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.uint8]:
+    return rng.integers(0, 256, (rows, columns // weight_type.block, weight_type.bytes), dtype=np.uint8)
 
 
 def _one_value_blocks(weight_type: WeightType, rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.uint8]:

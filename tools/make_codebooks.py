@@ -1,4 +1,7 @@
-"""Writes runtime/codebooks.py, the codebooks of the i-quants, out of the `gguf` package: `python tools/make_codebooks.py`."""
+"""Writes runtime/codebooks.py, the codebooks of the i-quants, out of the `gguf` package.
+
+python tools/make_codebooks.py
+"""
 
 import base64
 from pathlib import Path
@@ -12,8 +15,8 @@ TYPES = {"IQ1": "IQ1_S"} | {name: name for name in ("IQ2_XXS", "IQ2_XS", "IQ2_S"
 HEAD = '''\
 """The codebooks of the i-quants, facts of their format. Written by tools/make_codebooks.py: change it there.
 
-An entry takes 16 bits, little-endian: the codes of 8 values (2 bits each; IQ1, IQ2_*) or of 4 values (4 bits each; IQ3_*),
-the first value in the lowest bits. What value a code stands for, the type's WGSL file says.
+An entry takes 16 bits, little-endian: the codes of 8 values (2 bits each; IQ1, IQ2) or of 4 values (4 bits each; IQ3),
+the first value's in the lowest bits. Which value a code stands for, the type's WGSL file says.
 """
 
 from base64 import b64decode

@@ -1,0 +1,31 @@
+"""A random Llama in any weight type, also in those that the `gguf` package reads but does not write."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gguf_writer import TensorSource, llama_metadata, write_gguf
+from random_llama import random_llama
+from shaderlm.tensors import WeightType
+from weight_blocks import ordinary_blocks
+
+SIZES = {"hidden_size": 256, "intermediate_size": 256, "n_heads": 4, "n_kv_heads": 2, "head_dim": 64, "vocab_size": 96}
+
+
+def write_llama_of_blocks(
+    path: Path, weight_type: WeightType, *, n_layers: int = 1
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """A file whose matrices are all of one type: its hyperparameters, and the values that its tensors hold."""
+    hyperparameters, weights = random_llama(3, n_layers=n_layers, **SIZES)
+    tensors: dict[str, TensorSource] = {}
+    values: dict[str, NDArray[Any]] = {}
+    for seed, (name, weight) in enumerate(weights.items()):
+        if weight.ndim == 2:
+            blocks = ordinary_blocks(weight_type, *weight.shape, seed, deviation=float(weight.std()))
+            tensors[name], values[name] = (blocks.bytes, weight_type.name), blocks.decoded()
+        else:
+            tensors[name], values[name] = (weight, "F32"), weight.astype(np.float64)
+    write_gguf(path, "llama", llama_metadata(hyperparameters), tensors)
+    return hyperparameters, values

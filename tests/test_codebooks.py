@@ -1,0 +1,57 @@
+"""The codebooks of the i-quants are what the `gguf` package has, and models that use them compute what float64 does."""
+
+import runpy
+from pathlib import Path
+
+import gguf.quants
+import numpy as np
+import pytest
+
+from agreement import agree
+from engines import all_logits, decode_forced, opened
+from gpu import Device
+from llama_of_blocks import write_llama_of_blocks
+from random_llama import prompt
+from reference import Reference
+from shaderlm.planner.plan import WeightSpec
+from shaderlm.tensors import WEIGHT_TYPES, WeightType
+
+ROOT = Path(__file__).resolve().parent.parent
+TYPES = [pytest.param(t, id=name) for name, t in WEIGHT_TYPES.items() if t.codebook]
+
+
+def test_the_module_of_codebooks_is_as_its_script_writes_it() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "make_codebooks.py"))["module"]()
+    assert (ROOT / "runtime" / "codebooks.py").read_text(encoding="utf-8") == made, "run tools/make_codebooks.py"
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_a_codebook_gives_the_values_of_the_gguf_package(weight_type: WeightType) -> None:
+    theirs = getattr(gguf.quants, weight_type.name)
+    theirs.init_grid()
+    entries, values = theirs.grid_shape
+    bits = 16 // values
+    packed = np.frombuffer(weight_type.codebook, "<u2")
+    codes = (packed[:, np.newaxis] >> np.arange(0, 16, bits, dtype=np.uint16)) & ((1 << bits) - 1)
+    assert codes.shape == (entries, values)
+    np.testing.assert_array_equal(np.array(theirs.grid_map)[codes], theirs.grid.reshape(entries, values))
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_a_weight_counts_its_codebook(weight_type: WeightType) -> None:
+    spec = WeightSpec("w", ("w",), weight_type, (4,), 2 * weight_type.block, (None,))
+    assert spec.resident_bytes >= 8 * weight_type.bytes + len(weight_type.codebook)
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_a_model_of_random_blocks_has_the_logits_of_float64(
+    gpu: Device, tmp_path: Path, weight_type: WeightType
+) -> None:
+    path = tmp_path / "random.gguf"
+    hyperparameters, values = write_llama_of_blocks(path, weight_type)
+    tokens = prompt(hyperparameters, 40)
+    expected = Reference.of(hyperparameters, values).logits(tokens)
+    largest = abs(expected).max()
+    with opened(gpu.gpu, path) as engine:
+        agree(all_logits(engine, tokens), expected, abs=1e-4 * largest)
+        agree(decode_forced(engine, tokens[:8]), expected[:8], abs=1e-4 * largest)
