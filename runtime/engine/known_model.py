@@ -80,19 +80,23 @@ SCALES: Mapping[str, tuple[int, int]] = {
     "Q4_0": (0, 2),
     "Q4_1": (0, 4),
     "Q8_0": (0, 2),
+    **dict.fromkeys(("IQ1_S", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"), (0, 2)),
 }
-# Types of single values: the bits of a value that are drawn, the rest is `scale`.
+# Where no whole bytes scale: at a block's end the bits that are drawn, the others are those of `scale`.
 SPANS: Mapping[str, bytes] = {
     "F32": bytes.fromhex("ffff7f80"),
     "F16": bytes.fromhex("ff83"),
     "BF16": bytes.fromhex("7f80"),
+    "IQ1_M": bytes.fromhex("ff0fff0fff0fff0f"),
 }
 
 
 def _mask(weight_type: WeightType, scale: bytes) -> tuple[bytes, bytes]:
     """The bits of a block that are drawn, and those that are set."""
     if weight_type.name in SPANS:
-        return SPANS[weight_type.name], scale
+        span = SPANS[weight_type.name]
+        before = weight_type.bytes - len(span)
+        return b"\xff" * before + span, bytes(before) + scale
     first, size = SCALES[weight_type.name]
     behind = weight_type.bytes - first - size
     return b"\xff" * first + bytes(size) + b"\xff" * behind, bytes(first) + scale + bytes(behind)

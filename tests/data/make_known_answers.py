@@ -49,12 +49,20 @@ def scale_of(kind: WeightType) -> bytes:
     if kind.name in fixed:
         return bytes.fromhex(fixed[kind.name])
     one = np.array([1.0], np.float16).tobytes()
+    if kind.name == "IQ1_M":
+        return in_nibbles(np.array([SPREAD / decoded(kind, 256, "scale", in_nibbles(one)).std()], np.float16).tobytes())
     size = known_model.SCALES[kind.name][1]
     plain = decoded(kind, 256, "scale", one + bytes(size - 2))
     d = np.array([SPREAD / plain.std()], np.float16)
     if size == 2:
         return d.tobytes()
     return d.tobytes() + offset_of(kind, plain, d)
+
+
+def in_nibbles(scale: bytes) -> bytes:
+    """An f16 as IQ1_M has it: four bits on top of each of four words of 16."""
+    bits = int.from_bytes(scale, "little")
+    return b"".join((bits >> shift << 12 & 0xF000).to_bytes(2, "little") for shift in (0, 4, 8, 12))
 
 
 def offset_of(kind: WeightType, plain: np.ndarray, d: np.ndarray) -> bytes:
