@@ -13,7 +13,7 @@ from .engine.prefill import PrefillCancelled, prefill_and_sample
 from .engine.results import StepResult
 from .engine.sequence import MAX_END_TOKENS, SamplingState
 from .engine.sequence import Sequence as EngineSequence
-from .errors import ContextFull, InvalidOption, PromptTooLong
+from .errors import ContextFull, InvalidOption
 from .log import event
 from .planner.choice import KernelChoice, KvDtype
 from .sampling import Sampling, plain_number
@@ -229,11 +229,7 @@ def check(request: Request, engine: Engine) -> None:
         raise InvalidOption(f"max_tokens: must be a whole number from 1 on, or None, not {request.max_tokens!r}.")
     if request.on_context_full not in ("error", "shift"):
         raise InvalidOption(f'on_context_full: must be "error" or "shift", not {request.on_context_full!r}.')
-    if len(request.prompt) > engine.deployment.context:
-        raise PromptTooLong(
-            f"The prompt has {len(request.prompt):,} tokens, but the context holds {engine.deployment.context:,}. "
-            "Shorten it, or load the model with a larger context."
-        )
+    engine.check_length(request.prompt)
 
 
 def sampling_state(sampling: Sampling, end_tokens: tuple[int, ...], last_position: int) -> SamplingState:

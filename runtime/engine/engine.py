@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping
 from collections.abc import Sequence as Tokens
 
-from ..errors import InvalidOption, ModelTooLarge, OutOfMemory, PromptTooLong
+from ..errors import InvalidOption, OutOfMemory, PromptTooLong
 from ..formats.checkpoint import Checkpoint
 from ..host import Buffer, Gpu
 from ..log import DEBUG, event
@@ -92,9 +92,9 @@ class Engine:
     # Sequences
 
     def open_sequence(self) -> Sequence:
-        """A new sequence, empty. Raises ModelTooLarge if all slots are taken."""
+        """A new sequence, empty. There must be a free slot."""
         if not self.free_slots:
-            raise ModelTooLarge(f"All {self.deployment.slots} sequences of this engine are in use.")
+            raise RuntimeError(f"all {self.deployment.slots} sequences of this engine are in use: close one first")
         return Sequence(self.free_slots.pop(), pages=[[] for _ in self.deployment.windows])
 
     def close_sequence(self, sequence: Sequence, *, keep: bool = True) -> None:
@@ -120,13 +120,17 @@ class Engine:
         sequence.pages = [[] for _ in self.deployment.windows]
         sequence.length = 0
 
-    def set_tokens(self, sequence: Sequence, tokens: Tokens[int]) -> None:
-        """Give the sequence its tokens; those behind `length` are still to be computed. Raises PromptTooLong."""
-        if len(tokens) > self.deployment.context:
+    def check_length(self, prompt: Tokens[int]) -> None:
+        """Raise PromptTooLong for a prompt that the context does not hold."""
+        if len(prompt) > self.deployment.context:
             raise PromptTooLong(
-                f"The prompt has {len(tokens):,} tokens, but the context holds {self.deployment.context:,}. "
+                f"The prompt has {len(prompt):,} tokens, but the context holds {self.deployment.context:,}. "
                 "Shorten it, or load the model with a larger context."
             )
+
+    def set_tokens(self, sequence: Sequence, tokens: Tokens[int]) -> None:
+        """Give the sequence its tokens; those behind `length` are still to be computed. Raises PromptTooLong."""
+        self.check_length(tokens)
         sequence.tokens = list(tokens)
         words = b"".join(token.to_bytes(4, "little") for token in tokens)
         self.gpu.write_buffer(self.shared["tokens"][0], 4 * sequence.slot * self.deployment.context, words)
