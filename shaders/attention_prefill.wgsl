@@ -24,6 +24,7 @@ struct Heads {
     page_table: u32,
     window: u32,
     stride: u32,  // pairs a row of y
+    first_head: u32,  // that this dispatch makes
     scale: f32,
 }
 
@@ -38,7 +39,7 @@ var<workgroup> scores: array<f32, SPLIT>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let head = workgroup.x;
+    let head = heads.first_head + workgroup.x;
     let m = workgroup.y;
     let row = rows[m];
     let half = HEAD_DIM / 2u;

@@ -12,6 +12,7 @@
 // include: <input>
 // include: <epilogue>
 
+const TILE_PAIRS: u32 = 8u;
 const TILE_ROWS: u32 = 8u;
 
 var<workgroup> scales: array<f32, 8>;      // [8 rows]
@@ -24,10 +25,10 @@ fn products(a: vec4<f32>, b: vec4<f32>, v: vec4<f32>) -> vec2<f32> {
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32
 ) {
-    let wanted = workgroup.x * 8u + lane;
+    let tile = linear.first_group + workgroup.x;
+    let wanted = tile * TILE_PAIRS + lane;
     let pair = min(wanted, linear.pairs - 1u);
     let w_rows = min(pair_rows(pair), vec2<u32>(linear.n_rows - 1u));
     let own_row = input_row(workgroup.y * TILE_ROWS + lane);
@@ -72,6 +73,7 @@ fn main(
         for (var i = 1u; i < 8u; i++) {
             tally = tally_join(tally, tallies[lane * 8u + i]);
         }
-        tally_write(workgroup.y * TILE_ROWS + lane, workgroup.x, workgroups.x, tally);
+        let tiles = (linear.pairs + TILE_PAIRS - 1u) / TILE_PAIRS;
+        tally_write(workgroup.y * TILE_ROWS + lane, tile, tiles, tally);
     }
 }

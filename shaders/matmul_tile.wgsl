@@ -24,15 +24,15 @@ fn rows_of(tile: u32, index: u32) -> vec2<u32> {
     return min(pair_rows(pair), vec2<u32>(linear.n_rows - 1u));
 }
 
-fn fetch(workgroup: vec3<u32>, lane: u32, g: u32) {
+fn fetch(tile: u32, first_row: u32, lane: u32, g: u32) {
     if (lane < 32u) {
-        let pair = rows_of(workgroup.x, lane / 2u);
+        let pair = rows_of(tile, lane / 2u);
         var w = weights32(select(pair.x, pair.y, lane % 2u == 1u) * linear.groups + g, linear.planes);
         for (var i = 0u; i < 8u; i++) {
             w_tile[i * 32u + lane] = w[i];
         }
     } else {
-        let row = input_row(workgroup.y * TILE_ROWS + lane - 32u);
+        let row = input_row(first_row + lane - 32u);
         for (var i = 0u; i < 8u; i++) {
             x_tile[i * 32u + lane - 32u] = x[row * linear.x_stride + g * 8u + i];
         }
@@ -42,14 +42,15 @@ fn fetch(workgroup: vec3<u32>, lane: u32, g: u32) {
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32
 ) {
     let column = lane % 8u;  // 2 pairs: column and column + 8
     let line = lane / 8u;    // 4 rows: line, line + 8, ...
+    let tile = linear.first_group + workgroup.x;
+    let first_row = workgroup.y * TILE_ROWS;
 
     if (lane < TILE_ROWS) {
-        scales[lane] = input_scale(input_row(workgroup.y * TILE_ROWS + lane));
+        scales[lane] = input_scale(input_row(first_row + lane));
     }
     var sums: array<vec4<f32>, 4>;  // per row (pair 0, pair 1)
     for (var r = 0u; r < 4u; r++) {
@@ -57,7 +58,7 @@ fn main(
     }
     let groups = groups_of_k();
     for (var g = 0u; g < groups; g++) {
-        fetch(workgroup, lane, g);
+        fetch(tile, first_row, lane, g);
         workgroupBarrier();
         for (var i = 0u; i < 8u; i++) {
             let w0 = w_tile[i * 32u + column * 2u];
@@ -73,13 +74,13 @@ fn main(
     }
 
     for (var r = 0u; r < 4u; r++) {
-        let m = workgroup.y * TILE_ROWS + r * 8u + line;
+        let m = first_row + r * 8u + line;
         let scaled = sums[r] * scales[r * 8u + line];
         var tally = tally_none();
         for (var p = 0u; p < 2u; p++) {
-            let pair = workgroup.x * TILE_PAIRS + p * 8u + column;
+            let pair = tile * TILE_PAIRS + p * 8u + column;
             if (pair < linear.pairs) {
-                let y = select(scaled.xy, scaled.zw, p == 1u) + biases(rows_of(workgroup.x, p * 8u + column));
+                let y = select(scaled.xy, scaled.zw, p == 1u) + biases(rows_of(tile, p * 8u + column));
                 tally = tally_join(tally, store(m, pair, y));
             }
         }
@@ -94,7 +95,7 @@ fn main(
             for (var i = 1u; i < 8u; i++) {
                 tally = tally_join(tally, tallies[lane * 8u + i]);
             }
-            tally_write(workgroup.y * TILE_ROWS + lane, workgroup.x, workgroups.x, tally);
+            tally_write(first_row + lane, tile, (linear.pairs + TILE_PAIRS - 1u) / TILE_PAIRS, tally);
         }
     }
 }

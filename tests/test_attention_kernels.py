@@ -149,7 +149,8 @@ def prefilled(gpu: Device, c: Cached) -> Floats:
                      parameters={**parameters(shape), "PAGE": PAGE})  # fmt: skip
     y = np.full((n, stride, 2), 77, np.float32)
     arrays = {"q": c.q, "kv": c.kv, "rows": c.rows, "pages": c.pages, "y": y}
-    return unpadded(gpu.run(kernel, arrays, {"heads": heads_of(shape, stride=stride)}, (shape.n_heads, n))["y"], shape)
+    uniform = heads_of(shape, stride=stride, first_head=0)
+    return unpadded(gpu.run(kernel, arrays, {"heads": uniform}, (shape.n_heads, n))["y"], shape)
 
 
 def unpadded(y: Floats, shape: Shape) -> Floats:

@@ -312,6 +312,14 @@ def test_too_many_workgroups_in_a_dimension_are_refused() -> None:
     refused(with_dispatch(PLAN, QKV, groups=groups), "0.qkv: 65536 workgroups in one dimension; 65535 allowed")
 
 
+def test_workgroups_are_checked_for_the_keys_that_are_dispatched() -> None:
+    """A step is dispatched for the next power of two of keys, which may be more than the context."""
+    plan = with_dispatch(PLAN, QKV, groups=(ONE, Extent(keys_per_group=1), ONE))
+    check_plan(plan, sizes_for(plan), GUARANTEED_LIMITS, max_keys=32_768)
+    with pytest.raises(KernelError, match=r"0\.qkv: 65536 workgroups in one dimension; 65535 allowed"):
+        check_plan(plan, sizes_for(plan), GUARANTEED_LIMITS, max_keys=40_000)
+
+
 def test_too_much_workgroup_memory_is_refused() -> None:
     kernel = replace(PLAN.dispatches[QKV].kernel, workgroup_bytes=16400)
     refused(with_dispatch(PLAN, QKV, kernel=kernel), "0.qkv: 16400 bytes of workgroup memory; 16384 allowed")

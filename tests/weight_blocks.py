@@ -62,6 +62,7 @@ class Blocks:
             "pairs": -(-self.rows // 2) if pairs is None else pairs,
             "n_rows": self.rows,
             "x_stride": self.groups * 8,
+            "first_group": 0,
         }
 
 

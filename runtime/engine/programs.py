@@ -30,7 +30,7 @@ class LoadedPlan:
 
     def counts(self, rows: int, keys: int) -> list[int]:
         """Workgroups of every dispatch: one table per bucket of rows and keys, made at its first use."""
-        bucket = min(-(-rows // 8) * 8, self.plan.rows), _bucket(keys)
+        bucket = self.plan.bucket(rows, keys)
         table = self.tables.get(bucket)
         if table is None:
             table = self.tables[bucket] = self.plan.counts(*bucket)
@@ -92,8 +92,3 @@ async def load_plan(gpu: Gpu, plan: Plan, resolve: Resolve, *, max_keys: int) ->
 def _all_sizes(plan: Plan, own: Mapping[str, tuple[Buffer, int]], resolve: Resolve) -> dict[str, int]:
     names = {place.buffer for dispatch in plan.dispatches for place in dispatch.buffers}
     return {name: (own.get(name) or resolve(name))[1] for name in names}
-
-
-def _bucket(keys: int) -> int:
-    """The next power of two, from 64 on: so that a long answer needs few tables."""
-    return max(64, 1 << (keys - 1).bit_length())

@@ -7,6 +7,7 @@ from ..host import Access
 from .buffers import OFFSET_ALIGNMENT, buffer_sizes, place_values
 from .compose import Kernel
 from .plan import WHOLE, BufferRange, Dispatch, Extent
+from .work import Work
 
 Groups = tuple[Extent, Extent, Extent]
 
@@ -21,6 +22,7 @@ class _Pending:
     uniforms: Mapping[str, BufferRange]
     groups: Groups
     layer: int | None
+    work: Work
 
     def accesses(self, values: Mapping[str, int]) -> dict[str, Access]:
         """How it uses each of `values`."""
@@ -50,11 +52,12 @@ class Assembly:
         uniforms: Mapping[str, Mapping[str, object]],
         groups: Groups,
         layer: int | None,
+        work: Work,
     ) -> None:
         """Add a dispatch. `bound` maps the kernel's names to values or buffers, `uniforms` to the members of each."""
         ranges = {name: self._uniform(layout.pack(uniforms[name])) for name, layout in kernel.uniforms.items()}
         full_label = label if layer is None else f"{layer}.{label}"
-        self.pending.append(_Pending(full_label, kernel, bound, ranges, groups, layer))
+        self.pending.append(_Pending(full_label, kernel, bound, ranges, groups, layer, work))
 
     def place(self, kept: frozenset[str]) -> tuple[tuple[Dispatch, ...], dict[str, BufferRange], dict[str, int]]:
         """The dispatches, where each value lies, and the bytes of the buffers that hold them."""
@@ -67,6 +70,7 @@ class Assembly:
                 tuple(_range(pending, binding.name, places) for binding in pending.kernel.bindings),
                 pending.groups,
                 pending.layer,
+                pending.work,
             )
             for pending in self.pending
         )

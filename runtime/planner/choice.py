@@ -1,10 +1,11 @@
 """Which kernel variants and tile sizes run on a device: the default, from what the adapter says of itself."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from ..host import Adapter
+from .work import BROADCAST, RATES
 
 KvDtype = Literal["f16", "f32"]
 
@@ -19,6 +20,16 @@ ATTENTION_WORKGROUPS = {"attention, 8 lanes": 8, "attention, 32 lanes": 32}
 
 
 @dataclass(frozen=True)
+class LinearKernel:
+    """A kernel that multiplies by a weight, and what a workgroup of it makes."""
+
+    file: str
+    parameters: Mapping[str, int]
+    pairs: int  # of weight rows
+    rows: int  # of x; 0: all
+
+
+@dataclass(frozen=True)
 class KernelChoice:
     """The variants of one device. A seed belongs to them, so every Completion records them in its `provenance`."""
 
@@ -30,11 +41,17 @@ class KernelChoice:
     logits_rows: int  # rows of a step that keeps all its logits
     attention_workgroup: int
     split: int  # keys an attention workgroup sees in decode
+    linear_rate: int  # multiply-adds a second that are assumed, to keep the dispatches of a prefill short
+    attention_rate: int  # likewise, and for long contexts its chunks
 
-    @property
-    def block_tokens(self) -> int:
-        """Logits that a workgroup of the output head makes."""
-        return 2 * self.matvec_workgroup // self.team
+    def few_rows(self, rows: int) -> LinearKernel:
+        """For `rows` rows at once, as in decode."""
+        parameters = {"M": rows, "TEAM": self.team, "WORKGROUP": self.matvec_workgroup}
+        return LinearKernel("matvec.wgsl", parameters, self.matvec_workgroup // self.team, 0)
+
+    def many_rows(self) -> LinearKernel:
+        """For the rows of a prefill, in whole tiles."""
+        return LinearKernel(self.prefill_kernel, {}, 8 if self.tile_rows == 8 else 16, self.tile_rows)
 
 
 def variants(adapter: Adapter) -> tuple[tuple[str, ...], ...]:
@@ -54,6 +71,7 @@ def choose_kernels(adapter: Adapter, context: int, dropped: Collection[str] = ()
     prefill, team, attention = (next(name for name in names if name not in dropped) for names in variants(adapter))
     lanes, workgroup = TEAMS[team]
     broadcast = prefill == "matmul_broadcast.wgsl"
+    rates = BROADCAST if broadcast else RATES[adapter.kind]
     return KernelChoice(
         team=lanes,
         matvec_workgroup=workgroup,
@@ -63,6 +81,8 @@ def choose_kernels(adapter: Adapter, context: int, dropped: Collection[str] = ()
         logits_rows=32,
         attention_workgroup=ATTENTION_WORKGROUPS[attention],
         split=64 if context <= SHORT_CONTEXT else 256,
+        linear_rate=rates.linear,
+        attention_rate=rates.attention,
     )
 
 

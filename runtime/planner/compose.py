@@ -97,8 +97,15 @@ def compose(
     prologue: str = "",
 ) -> Kernel:
     """Compose `file`. Raises KernelError for a parameter or a place that the kernel does not have."""
-    code = _with_parameters(_expand(file, dict(includes or {}), {file}), dict(parameters or {}), file)
-    label = "+".join([file.removesuffix(".wgsl"), *(_stem(path) for path in (includes or {}).values())])
+    return composed(file, tuple((includes or {}).items()), tuple((parameters or {}).items()), prologue)
+
+
+def composed(
+    file: str, includes: tuple[tuple[str, str], ...], parameters: tuple[tuple[str, Value], ...], prologue: str
+) -> Kernel:
+    """As `compose`, with arguments that can be told apart by a cache."""
+    code = _with_parameters(_expand(file, dict(includes), {file}), dict(parameters), file)
+    label = "+".join([file.removesuffix(".wgsl"), *(_stem(path) for _, path in includes)])
     return parse(prologue + code, label)
 
 

@@ -1,17 +1,20 @@
 """From fused operations to dispatches: kernels, bindings, uniforms, and where activations lie."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Literal
 
 from ..graph import Attention
 from .assembly import Assembly, Groups
-from .choice import PAGE, Deployment
-from .compose import Value, compose
+from .choice import PAGE, Deployment, LinearKernel
+from .compose import Value, composed
 from .fuse import AddProjection, Attend, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
 from .plan import EVERY_ROW, ONE, Extent, Plan, WeightSpec
 from .rope_turns import rope_uniform
+from .shares import head_shares, shares
 from .vocabulary import VocabularyLayout
 from .weights import Types, join, linear_uniform, plane_starts, single
+from .work import NO_WORK, Work
 
 Mode = Literal["decode", "prefill", "logits"]
 MAX_TOP = 20  # alternatives that a step can report with their log probabilities
@@ -30,6 +33,7 @@ class _Lowering:
         self.rows = rows
         self.outputs = 1 if mode == "prefill" else rows
         self.assembly = Assembly()
+        self.composed = cache(composed)  # layers are alike, and dispatches are hundreds
         self.n_blocks = 0  # entries of the logits' statistics, a row
         self.n_parts = 1  # partial sums of squares that the last writer of the residual left, a row
         self.vocab_size = 0
@@ -98,6 +102,7 @@ class _Lowering:
                 }
             },
             (EVERY_ROW, ONE, ONE),
+            work=Work(width / self.d.choice.linear_rate),
         )
         self.n_parts = 1
 
@@ -153,16 +158,19 @@ class _Lowering:
             "scale": a.scale,
         }
         if self.mode != "decode":
-            self.dispatch(
-                "attention",
-                "attention_prefill.wgsl",
-                kv,
-                parameters | {"PAGE": PAGE},
-                {"q": "q", **cache, "y": self.linear_input("attended", width)},
-                {"heads": heads | {"stride": stride // 2}},
-                (Extent(a.n_heads), EVERY_ROW, ONE),
-                a.layer,
-            )
+            work = Work(per_key=2 * a.head_dim / self.d.choice.attention_rate, window=a.window)
+            for first, extent in head_shares(a.n_heads, self.rows, work, self.d.context):
+                self.dispatch(
+                    "attention",
+                    "attention_prefill.wgsl",
+                    kv,
+                    parameters | {"PAGE": PAGE},
+                    {"q": "q", **cache, "y": self.linear_input("attended", width)},
+                    {"heads": heads | {"stride": stride // 2, "first_head": first}},
+                    (extent, EVERY_ROW, ONE),
+                    a.layer,
+                    work,
+                )
             return
         max_splits = -(-self.d.context // self.d.choice.split)
         part = a.head_dim + 2
@@ -293,9 +301,13 @@ class _Lowering:
     @property
     def block_tokens(self) -> int:
         """Logits that an entry of the statistics stands for."""
-        if self.mode == "logits":
-            return 16 if self.d.choice.tile_rows == 8 else 32
-        return self.d.choice.block_tokens
+        return 2 * self.kernel(selected=True).pairs
+
+    def kernel(self, *, selected: bool) -> LinearKernel:
+        """What computes a linear; of a prefill's rows only a `selected` one goes on to logits."""
+        if self.mode == "decode":
+            return self.d.choice.few_rows(self.rows)
+        return self.d.choice.few_rows(1) if selected and self.mode == "prefill" else self.d.choice.many_rows()
 
     def linear(
         self,
@@ -311,23 +323,16 @@ class _Lowering:
         selected: bool = False,
         parameters: Mapping[str, Value] | None = None,
     ) -> int:
-        """A linear with its epilogue. Returns the workgroups along the weight's rows."""
-        choice = self.d.choice
+        """A linear with its epilogue, of many rows in several dispatches where one is assumed to take too long.
+
+        Returns the workgroups along the weight's rows.
+        """
+        kernel = self.kernel(selected=selected)
         pairs = -(-weight.n_rows // 2)
-        one_output = selected and self.mode == "prefill"
-        if self.mode == "decode" or one_output:
-            file = "matvec.wgsl"
-            given: dict[str, Value] = {
-                "M": 1 if one_output else self.rows,
-                "TEAM": choice.team,
-                "WORKGROUP": choice.matvec_workgroup,
-            }
-            groups = -(-pairs // (choice.matvec_workgroup // choice.team))
-            extents = (Extent(groups), ONE, ONE)
-        else:
-            file, given = choice.prefill_kernel, {}
-            groups = -(-pairs // (choice.tile_rows if choice.tile_rows == 8 else 16))
-            extents = (Extent(groups), Extent(rows_per_group=choice.tile_rows), ONE)
+        groups = -(-pairs // kernel.pairs)
+        tiles = Extent(rows_per_group=kernel.rows)
+        work = Work(2 * kernel.pairs * kernel.rows * 32 * weight.groups / self.d.choice.linear_rate)
+        dispatches = shares(groups, tiles.count(self.rows, 1) * work.fixed) if kernel.rows else [(0, groups)]
         includes = {
             "quant": weight.type.shader,
             "input": "input/" + ("selected" if selected else "normed" if norm else "plain") + ".wgsl",
@@ -335,11 +340,15 @@ class _Lowering:
             "kv": f"kv/{self.d.kv_dtype}.wgsl",
         }
         all_bound = {"W": f"weight:{weight.name}", "x": x, **bound}
-        all_uniforms: dict[str, Mapping[str, object]] = {"linear": linear_uniform(weight, pairs), **uniforms}
+        all_uniforms = dict(uniforms)
         if norm is not None:
             all_bound["parts"] = "sums"
             all_uniforms["norm"] = norm
-        self.dispatch(label, file, includes, given | dict(parameters or {}), all_bound, all_uniforms, extents, layer)
+        for first, count in dispatches:
+            all_uniforms["linear"] = linear_uniform(weight, pairs, first)
+            extents = (Extent(count), tiles, ONE)
+            given = {**kernel.parameters, **(parameters or {})}
+            self.dispatch(label, kernel.file, includes, given, all_bound, all_uniforms, extents, layer, work)
         return groups
 
     def norm(self, width: int, eps: float) -> dict[str, object]:
@@ -375,10 +384,11 @@ class _Lowering:
         uniforms: Mapping[str, Mapping[str, object]],
         groups: Groups,
         layer: int | None = None,
+        work: Work = NO_WORK,
     ) -> None:
         prologue = self.d.prologue if file == "matmul_broadcast.wgsl" else ""
-        kernel = compose(file, includes=includes, parameters=parameters, prologue=prologue)
-        self.assembly.dispatch(label, kernel, bound, uniforms, groups, layer)
+        kernel = self.composed(file, tuple(includes.items()), tuple(parameters.items()), prologue)
+        self.assembly.dispatch(label, kernel, bound, uniforms, groups, layer, work)
 
 
 def _padded(width: int) -> int:

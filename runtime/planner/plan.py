@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..tensors import WeightType, plane_offsets
 from .compose import Kernel
+from .work import DISPATCH_SECONDS, NO_WORK, Work
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,12 @@ class Extent:
     fixed: int = 1
     rows_per_group: int = 0
     keys_per_group: int = 0
+    above_keys: int = 0  # with these keys or fewer nothing is dispatched
+    up_to_keys: int = 1 << 32  # nor with more than these
 
     def count(self, rows: int, keys: int) -> int:
+        if not self.above_keys < keys <= self.up_to_keys:
+            return 0
         if self.rows_per_group:
             return math.ceil(rows / self.rows_per_group)
         if self.keys_per_group:
@@ -63,6 +69,7 @@ class Extent:
         return self.fixed
 
 
+FEWEST_KEYS = 64  # that workgroups are counted for
 ONE = Extent()
 EVERY_ROW = Extent(rows_per_group=1)
 
@@ -92,6 +99,11 @@ class Dispatch:
     buffers: tuple[BufferRange, ...]
     groups: tuple[Extent, Extent, Extent]
     layer: int | None = None
+    work: Work = NO_WORK  # of a workgroup, where a prefill is cut by it
+
+    def seconds(self, rows: int, keys: int) -> float:
+        """What it is assumed to take, for `rows` rows of which none sees more than `keys` positions."""
+        return math.prod(extent.count(rows, keys) for extent in self.groups) * self.work.seconds(keys)
 
 
 @dataclass(frozen=True)
@@ -110,9 +122,37 @@ class Plan:
     residual: BufferRange
     vocab_size: int
 
+    def bucket(self, rows: int, keys: int) -> tuple[int, int]:
+        """Rows and keys rounded up to what workgroups are counted for: so that a long answer needs few tables."""
+        return min(-(-rows // 8) * 8, self.rows), max(FEWEST_KEYS, 1 << (keys - 1).bit_length())
+
     def counts(self, rows: int, keys: int) -> list[int]:
-        """x, y, z of every dispatch, for `rows` rows of which none sees more than `keys` positions."""
+        """x, y, z of every dispatch, for at least `rows` rows of which none sees more than `keys` positions."""
+        rows, keys = self.bucket(rows, keys)
         return [extent.count(rows, keys) for dispatch in self.dispatches for extent in dispatch.groups]
+
+    def seconds(self, rows: int, keys: int) -> list[float]:
+        """What each dispatch is assumed to take."""
+        return [dispatch.seconds(rows, keys) for dispatch in self.dispatches]
+
+    def rows_at(self, position: int, tile_rows: int) -> int:
+        """Rows of a prefill's step from `position` on: the plan's, or a half, a quarter ... of them, in whole tiles.
+
+        As many as no dispatch is assumed to take over DISPATCH_SECONDS with, but a tile at least. It depends on nothing
+        that is measured, so the same prompt is always computed in the same steps.
+        """
+        rows = self.rows
+        while rows > tile_rows and self._longest(rows, position + rows) > DISPATCH_SECONDS:
+            rows = max(tile_rows, rows // 2 // tile_rows * tile_rows)
+        return rows
+
+    def _longest(self, rows: int, keys: int) -> float:
+        return max(dispatch.seconds(rows, keys) for dispatch in self._kinds)
+
+    @cached_property
+    def _kinds(self) -> tuple[Dispatch, ...]:
+        """A dispatch of each kind: layers are alike."""
+        return tuple({(dispatch.groups, dispatch.work): dispatch for dispatch in self.dispatches}.values())
 
     @property
     def head(self) -> int:

@@ -49,8 +49,8 @@ def plane_starts(weight: WeightSpec) -> tuple[int, ...]:
     return tuple(starts + [0] * (4 - len(starts)))
 
 
-def linear_uniform(weight: WeightSpec, pairs: int) -> dict[str, object]:
-    """The uniform `Linear` of linear.wgsl."""
+def linear_uniform(weight: WeightSpec, pairs: int, first_group: int) -> dict[str, object]:
+    """The uniform `Linear` of linear.wgsl, for a dispatch that begins with the workgroup `first_group`."""
     has_bias = any(bias is not None for bias in weight.biases)
     end = plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[-1] // 16
     return {
@@ -60,6 +60,7 @@ def linear_uniform(weight: WeightSpec, pairs: int) -> dict[str, object]:
         "pairs": pairs,
         "n_rows": weight.n_rows,
         "x_stride": weight.groups * 8,
+        "first_group": first_group,
     }
 
 
