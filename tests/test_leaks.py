@@ -102,7 +102,7 @@ def cost(model: Model, prompt: Any, n: int, **options: Any) -> Counter[str]:
     """What an answer of `n` tokens costs; its prompt's submits are not cut by the clock, which would be chance."""
     pace = model._core.engine.pace
     with pytest.MonkeyPatch.context() as patch, counted(model._core.gpu) as counts:
-        patch.setattr(pace, "layers", lambda rows: 1000)
+        patch.setattr(pace, "stop", lambda borders, start: len(borders) - 1)
         answer = model.complete(prompt, max_tokens=n, reuse_prefix=False, logit_bias=NO_END, **options)
     assert len(answer.tokens) == n
     return counts

@@ -1,22 +1,30 @@
-"""How long a layer takes per row, measured, so that submits of a prefill are neither long nor many."""
+"""Where a prefill is cut into submits, so that they are neither long nor many: by a guess, and by what was measured."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
 
 TARGET_SECONDS = 0.1  # what a submit is cut to be predicted to take
 
 
 class Pace:
-    """Unknown at first: then one layer a submit. A slow measurement counts at once, a fast one by half."""
+    """How much slower a device is than the plan assumes. A slow measurement counts at once, a fast one by half.
+
+    So what is submitted at once at most doubles from one submit to the next.
+    """
 
     def __init__(self) -> None:
-        self.seconds_per_row_and_layer: float | None = None
+        self.slowness = 1.0  # measured seconds per assumed second
 
-    def layers(self, rows: int) -> int:
-        """Layers to submit at once, for `rows` rows."""
-        if self.seconds_per_row_and_layer is None:
-            return 1
-        return max(1, int(TARGET_SECONDS / (self.seconds_per_row_and_layer * rows)))
+    def stop(self, borders: Sequence[float], start: int) -> int:
+        """The border that a submit from border `start` on ends at: the last within the target, or behind one dispatch.
 
-    def learn(self, seconds: float, rows: int, layers: int) -> None:
-        """Remember that `layers` layers of `rows` rows took `seconds`."""
-        measured = max(seconds, 1e-6) / (rows * layers)
-        known = self.seconds_per_row_and_layer
-        self.seconds_per_row_and_layer = measured if known is None else max(measured, (known + measured) / 2)
+        `borders[i]` are the assumed seconds of all dispatches before the `i`th; the last is behind all of them. Those
+        that have nothing to do go with the one before them, so that every submit has something to measure.
+        """
+        behind_one = borders[bisect_right(borders, borders[start])]
+        return bisect_right(borders, max(behind_one, borders[start] + TARGET_SECONDS / self.slowness)) - 1
+
+    def learn(self, measured: float, assumed: float) -> None:
+        """Remember that a submit assumed to take `assumed` seconds took `measured`."""
+        slowness = max(measured, 1e-6) / assumed
+        self.slowness = max(slowness, (self.slowness + slowness) / 2)

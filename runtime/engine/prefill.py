@@ -4,6 +4,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from itertools import accumulate
 
 from ..host import Readback
 from ..planner.plan import BufferRange
@@ -65,22 +66,29 @@ async def _chunk(
 ) -> int:
     """Compute the next chunk up to the logits, or with them for `every_row`. Returns its rows."""
     first, total = sequence.length, len(sequence.tokens)
-    rows = min(plan.plan.rows, total - first)
-    engine.reserve(sequence, first + rows)
-    plan.write("rows", 0, chunk_rows(sequence, rows, plan.plan.rows, every_row))
+    rows = begin_chunk(engine, sequence, plan, every_row=every_row)
 
     def told(done: float) -> None:
         if progress is not None and not progress(first + int(done * rows), total):
             raise PrefillCancelled
 
     stop = len(plan.plan.dispatches) if every_row else plan.plan.head
-    await _submit_in_parts(engine, plan, rows, first + rows, stop, told)
+    await submit_in_parts(engine, plan, rows, first + rows, 0, stop, told)
     sequence.length += rows
     engine.rows_computed += rows
     return rows
 
 
-def chunk_rows(sequence: Sequence, rows: int, capacity: int, every_row: bool) -> bytes:
+def begin_chunk(engine: Engine, sequence: Sequence, plan: LoadedPlan, *, every_row: bool) -> int:
+    """Make room in the cache for a sequence's next chunk, and tell the plan of its rows. Returns how many they are."""
+    most = plan.plan.rows_at(sequence.length, engine.deployment.choice.tile_rows)
+    rows = min(most, len(sequence.tokens) - sequence.length)
+    engine.reserve(sequence, sequence.length + rows)
+    plan.write("rows", 0, _rows_of_chunk(sequence, rows, plan.plan.rows, every_row))
+    return rows
+
+
+def _rows_of_chunk(sequence: Sequence, rows: int, capacity: int, every_row: bool) -> bytes:
     """(slot, position, done, output row) of a chunk. Rows behind its end are done: they leave no trace in the cache."""
     data = bytearray()
     for i in range(capacity):
@@ -90,35 +98,33 @@ def chunk_rows(sequence: Sequence, rows: int, capacity: int, every_row: bool) ->
     return bytes(data)
 
 
-async def _submit_in_parts(
-    engine: Engine, plan: LoadedPlan, rows: int, keys: int, stop: int, told: Callable[[float], None]
+async def submit_in_parts(
+    engine: Engine, plan: LoadedPlan, rows: int, keys: int, start: int, stop: int, told: Callable[[float], None]
 ) -> None:
-    """Submit dispatches [0, stop), cut between layers. At most two submits are under way.
+    """Submit dispatches [start, stop), cut by the engine's pace, and wait for them. At most two submits are under way.
 
-    Whatever `told` raises, no submit is left unread.
+    `told` gets the share that is done, after each submit. Whatever it raises, no submit is left unread.
     """
-    ends = [end for end in plan.plan.layer_ends if end < stop] + [stop]
+    borders = [0.0, *accumulate(plan.plan.seconds(rows, keys)[start:stop])]
     fence = BufferRange("rows", 0, 16)
     under_way: deque[tuple[Readback, int]] = deque()
-    start, submitted, finished = 0, 0, 0
+    submitted = finished = 0
     last_time = time.perf_counter()
     try:
-        while finished < len(ends):
-            if submitted < len(ends) and len(under_way) < 2:
-                layers = min(engine.pace.layers(rows), len(ends) - submitted)
-                submitted += layers
-                readback = plan.submit(rows, keys, start=start, stop=ends[submitted - 1], read=fence)
+        while finished < stop - start:
+            if submitted < stop - start and len(under_way) < 2:
+                end = engine.pace.stop(borders, submitted)
+                readback = plan.submit(rows, keys, start=start + submitted, stop=start + end, read=fence)
                 assert readback is not None
-                under_way.append((readback, layers))
-                start = ends[submitted - 1]
+                under_way.append((readback, end))
+                submitted = end
                 continue
-            readback, layers = under_way.popleft()
+            readback, end = under_way.popleft()
             await engine.gpu.finish_read(readback)
-            finished += layers
             now = time.perf_counter()
-            engine.pace.learn(now - last_time, rows, layers)
-            last_time = now
-            told(finished / len(ends))
+            engine.pace.learn(now - last_time, borders[end] - borders[finished])
+            finished, last_time = end, now
+            told(borders[end] / borders[-1])
     finally:
         for readback, _ in under_way:
             await engine.gpu.finish_read(readback)

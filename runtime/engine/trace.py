@@ -7,7 +7,7 @@ from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 
 from .engine import Engine
-from .prefill import chunk_rows
+from .prefill import begin_chunk, submit_in_parts
 from .programs import LoadedPlan
 from .sequence import Sequence
 
@@ -63,14 +63,12 @@ async def trace_prefill(engine: Engine, tokens: Tokens[int], *, n_top: int = 10)
 async def _trace_chunk(engine: Engine, sequence: Sequence, plan: LoadedPlan) -> list[Spread]:
     """Compute the next chunk of the prompt and take down the residual stream behind the embedding and every layer."""
     first = sequence.length
-    rows = min(plan.plan.rows, len(sequence.tokens) - first)
-    engine.reserve(sequence, first + rows)
-    plan.write("rows", 0, chunk_rows(sequence, rows, plan.plan.rows, every_row=False))
+    rows = begin_chunk(engine, sequence, plan, every_row=False)
     embedding, *layers = [1, *(end for end in plan.plan.layer_ends if end <= plan.plan.head)]
     spreads = []
     start = 0
     for name, end in [("embedding", embedding), *((f"layer {i}", end) for i, end in enumerate(layers))]:
-        plan.submit(rows, first + rows, start=start, stop=end)
+        await submit_in_parts(engine, plan, rows, first + rows, start, end, lambda done: None)
         spreads.append(_spread(name, await _floats(engine, plan, rows * engine.model.config.hidden_size)))
         start = end
     sequence.length += rows
