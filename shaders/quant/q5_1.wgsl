@@ -1,0 +1,17 @@
+// Q5_1: value = d * q + m. Planes: scales, f16 d and f16 m a block of 32; high bits, a word whose bit i is bit 4 of
+// value i; quants, 16 bytes: byte i holds the other bits of value i in its low nibble and those of value i + 16 in its
+// high one.
+
+// include: quant/halves.wgsl
+// include: quant/spread.wgsl
+// include: quant/affine.wgsl
+
+fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+    let dm = half_pair(planes.x, group);
+    let high = word(planes.y, group);
+    let q = W[planes.z + group];
+    let nibble = vec4<u32>(0x0f0f0f0fu);
+    let a = (q & nibble) | (spread_low(high) << vec4<u32>(4u));
+    let b = ((q >> vec4<u32>(4u)) & nibble) | (spread_high(high) << vec4<u32>(4u));
+    return affine(a, b, dm.xx, dm.yy);
+}

@@ -1,0 +1,43 @@
+// TQ1_0: value = d * (t - 1), t of three values. A byte b holds five t: the number's first digit in base 3 is b * 3 /
+// 256 without remainder, the next that of b * 3 mod 256, and so on. Planes: quants, 48 bytes a block of 256: digit n of
+// the first 32 bytes makes values 32 n to 32 n + 31, that of the other 16 values 160 + 16 n to 175 + 16 n; last, 4
+// bytes whose four digits make the last 16 values in the same way; scales, f16 d.
+
+// include: quant/halves.wgsl
+// include: quant/affine.wgsl
+
+// 3^n for n up to 4.
+fn power_of_3(n: u32) -> u32 {
+    return select(select(1u, 3u, n == 1u), select(select(9u, 27u, n == 3u), 81u, n == 4u), n >= 2u);
+}
+
+// The first digits of bytes that are multiplied modulo 256, two bytes of a word at a time.
+fn digits(bytes: vec4<u32>, factors: vec4<u32>) -> vec4<u32> {
+    let alternate = vec4<u32>(0x00ff00ffu);
+    let even = ((bytes & alternate) * factors) & alternate;
+    let odd = (((bytes >> vec4<u32>(8u)) & alternate) * factors) & alternate;
+    return (((even * 3u) >> vec4<u32>(8u)) & vec4<u32>(0x00030003u)) | ((odd * 3u) & vec4<u32>(0x03000300u));
+}
+
+fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+    let block = group / 8u;
+    let g = group % 8u;
+    let d = vec2<f32>(half(planes.z, block));
+    let first = planes.x + block * 3u;
+    var a: vec4<u32>;
+    var b: vec4<u32>;
+    if (g < 5u) {
+        let factor = vec4<u32>(power_of_3(g));
+        a = digits(W[first], factor);
+        b = digits(W[first + 1u], factor);
+    } else {
+        let bytes = W[first + 2u];
+        a = digits(bytes, vec4<u32>(power_of_3(2u * g - 10u)));
+        if (g < 7u) {
+            b = digits(bytes, vec4<u32>(power_of_3(2u * g - 9u)));
+        } else {
+            b = digits(vec4<u32>(word(planes.y, block)), vec4<u32>(1u, 3u, 9u, 27u));
+        }
+    }
+    return affine(a, b, d, -d);
+}
