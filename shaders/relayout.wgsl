@@ -3,17 +3,20 @@
 //   blocks   bytes of whole blocks as the file has them, as words
 //   plane    the weight's buffer, as words
 //
-// Everything is counted in 16-bit halves. A thread makes one word of the plane; where a plane's range starts or ends inside
-// a word, the other half is kept. Rows of one-value blocks are padded with zeros. Needs no feature.
+// Everything is counted in units of 1, 2 or 4 bytes, the largest that the type's planes are made of. A thread makes one
+// word of the plane; where a plane's range starts or ends inside a word, the rest of the word is kept. Rows of one-value
+// blocks are padded with zeros. Needs no feature.
 
-const PLANE_HALVES: u32 = 1u;  // parameter: halves a block has in this plane
-const BLOCK_HALVES: u32 = 1u;  // parameter: halves a block has in the file
-const BLOCK_OFFSET: u32 = 0u;  // parameter: where the plane's halves start in a block
+const UNIT_BITS: u32 = 16u;    // parameter: 8, 16 or 32
+const PLANE_UNITS: u32 = 1u;   // parameter: units a block has in this plane
+const BLOCK_UNITS: u32 = 1u;   // parameter: units a block has in the file
+const BLOCK_OFFSET: u32 = 0u;  // parameter: where the plane's units start in a block
 const PADDED: bool = true;     // parameter: whether rows are longer in the plane than in the file
+const UNITS: u32 = 32u / UNIT_BITS;  // units of a word
 
 struct Chunk {
-    first_half: u32,      // first half of the plane that this chunk makes
-    n_halves: u32,
+    first_unit: u32,      // first unit of the plane that this chunk makes
+    n_units: u32,
     plane: u32,           // where the plane starts in the buffer, in words
     row_blocks: u32,      // blocks a row has in the file
     padded_blocks: u32,   // and in the plane
@@ -25,8 +28,8 @@ struct Chunk {
 @group(0) @binding(1) var<storage, read_write> plane: array<u32>;
 @group(0) @binding(2) var<uniform> chunk: Chunk;
 
-fn half_of(index: u32) -> u32 {
-    var block = index / PLANE_HALVES;
+fn unit_of(index: u32) -> u32 {
+    var block = index / PLANE_UNITS;
     if (PADDED) {
         let row = block / chunk.padded_blocks - chunk.first_row;
         let column = block % chunk.padded_blocks;
@@ -37,21 +40,21 @@ fn half_of(index: u32) -> u32 {
     } else {
         block -= chunk.first_row * chunk.row_blocks;
     }
-    let source = (block - chunk.first_block) * BLOCK_HALVES + BLOCK_OFFSET + index % PLANE_HALVES;
-    return (blocks[source / 2u] >> (16u * (source & 1u))) & 0xffffu;
+    let source = (block - chunk.first_block) * BLOCK_UNITS + BLOCK_OFFSET + index % PLANE_UNITS;
+    return extractBits(blocks[source / UNITS], source % UNITS * UNIT_BITS, UNIT_BITS);
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
-    let word = chunk.first_half / 2u + id.x + id.y * workgroups.x * 64u;
-    let end = chunk.first_half + chunk.n_halves;
-    if (word * 2u < end) {
+    let word = chunk.first_unit / UNITS + id.x + id.y * workgroups.x * 64u;
+    let end = chunk.first_unit + chunk.n_units;
+    if (word * UNITS < end) {
         var value = plane[chunk.plane + word];
-        if (word * 2u >= chunk.first_half) {
-            value = (value & 0xffff0000u) | half_of(word * 2u);
-        }
-        if (word * 2u + 1u < end) {
-            value = (value & 0xffffu) | (half_of(word * 2u + 1u) << 16u);
+        for (var i = 0u; i < UNITS; i++) {
+            let unit = word * UNITS + i;
+            if (unit >= chunk.first_unit && unit < end) {
+                value = insertBits(value, unit_of(unit), i * UNIT_BITS, UNIT_BITS);
+            }
         }
         plane[chunk.plane + word] = value;
     }

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from random_llama import random_llama
+from shaderlm.engine.weights import relayout_kernel
 from shaderlm.graph import Graph
 from shaderlm.host import Adapter
 from shaderlm.models import ARCHITECTURES
@@ -45,8 +46,7 @@ def _that_lay_weights_out() -> Iterator[Kernel]:
     """For each plane of each type, as engine/weights.py composes them; only one-value blocks can be padded."""
     for kind in WEIGHT_TYPES.values():
         for plane, padded in itertools.product(kind.planes, (False, True)[: 2 if kind.block == 1 else 1]):
-            halves = {"PLANE_HALVES": plane.size // 2, "BLOCK_HALVES": kind.bytes // 2}
-            yield compose("relayout.wgsl", parameters={**halves, "BLOCK_OFFSET": plane.offset // 2, "PADDED": padded})
+            yield relayout_kernel(kind, plane, padded=padded)
 
 
 def _of_weight_types(prologue: str) -> Iterator[Plan]:

@@ -13,7 +13,7 @@ from ..planner.buffers import OFFSET_ALIGNMENT
 from ..planner.compose import Kernel, compose
 from ..planner.memory import RING, STAGING_BYTES
 from ..planner.plan import WeightSpec
-from ..tensors import Plane, plane_offsets
+from ..tensors import Plane, WeightType, plane_offsets
 
 MOVES = 64  # planes of chunks that a staging buffer may feed
 MAX_GROUPS_X = 32_768
@@ -96,17 +96,18 @@ class WeightLoader:
 
     async def _relayout(self, spec: WeightSpec, tensor: TensorInfo, weight: ResidentWeight, first_row: int) -> None:
         row_blocks = spec.width // spec.type.block
-        kernels = [self._kernel(spec, plane) for plane in spec.type.planes]
+        padded = spec.padded_blocks != row_blocks
+        kernels = [relayout_kernel(spec.type, plane, padded=padded) for plane in spec.type.planes]
         pipelines = [await self.gpu.create_pipeline(kernel.source) for kernel in kernels]
-        blocks_at_once = STAGING_BYTES // spec.type.bytes // 2 * 2  # even: chunks start at whole words
+        blocks_at_once = STAGING_BYTES // spec.type.bytes // 4 * 4  # chunks start at whole words
         if row_blocks != spec.padded_blocks:
-            blocks_at_once = blocks_at_once // (2 * row_blocks) * 2 * row_blocks
+            blocks_at_once = blocks_at_once // (4 * row_blocks) * 4 * row_blocks
         async for position, size, chunk in _chunks(self.checkpoint.source, tensor, blocks_at_once * spec.type.bytes):
             place = await self._place(size, len(kernels))
             self.gpu.write_buffer(place.staging.buffer, place.staging.offset, chunk)
             first_block, n_blocks = position // spec.type.bytes, size // spec.type.bytes
             moves = plane_moves(spec, row_blocks, first_row, first_block, n_blocks)
-            self._move(kernels, pipelines, list(moves), place, weight)
+            self._move(kernels, pipelines, list(moves), 4 // spec.type.unit, place, weight)
             self.progress(size)
 
     async def _place(self, size: int, n_moves: int) -> "_Place":
@@ -128,26 +129,16 @@ class WeightLoader:
         await self.gpu.wait()
         self.turn = self.used = self.moves = self.queued = 0
 
-    def _kernel(self, spec: WeightSpec, plane: Plane) -> Kernel:
-        return compose(
-            "relayout.wgsl",
-            parameters={
-                "PLANE_HALVES": plane.size // 2,
-                "BLOCK_HALVES": spec.type.bytes // 2,
-                "BLOCK_OFFSET": plane.offset // 2,
-                "PADDED": spec.padded_blocks != spec.width // spec.type.block,
-            },
-        )
-
     def _move(
         self,
         kernels: list[Kernel],
         pipelines: list[Pipeline],
         moves: list[dict[str, int]],
+        units: int,
         place: "_Place",
         weight: ResidentWeight,
     ) -> None:
-        """Run a kernel for each plane of the chunk."""
+        """Run a kernel for each plane of the chunk; `units` is how many a word has."""
         groups: list[BindGroup] = []
         counts: list[int] = []
         for i, move in enumerate(moves):
@@ -159,7 +150,7 @@ class WeightLoader:
                 BoundBuffer(place.uniforms, offset, layout.size),
             ]
             groups.append(self.gpu.create_bind_group(pipelines[i], bound))
-            words = -(-(move["first_half"] % 2 + move["n_halves"]) // 2)
+            words = -(-(move["first_unit"] % units + move["n_units"]) // units)
             x = min(-(-words // 64), MAX_GROUPS_X)
             counts += [x, -(-words // (64 * x)), 1]
         program = self.gpu.freeze(pipelines, groups)
@@ -176,6 +167,21 @@ class _Place:
     first_uniform: int
 
 
+def relayout_kernel(weight_type: WeightType, plane: Plane, *, padded: bool) -> Kernel:
+    """The kernel that moves a plane; `padded` says whether rows are longer on the GPU than in the file."""
+    unit = weight_type.unit
+    return compose(
+        "relayout.wgsl",
+        parameters={
+            "UNIT_BITS": 8 * unit,
+            "PLANE_UNITS": plane.size // unit,
+            "BLOCK_UNITS": weight_type.bytes // unit,
+            "BLOCK_OFFSET": plane.offset // unit,
+            "PADDED": padded,
+        },
+    )
+
+
 def plane_moves(
     spec: WeightSpec, row_blocks: int, first_row: int, first_block: int, n_blocks: int
 ) -> Iterator[dict[str, int]]:
@@ -189,8 +195,8 @@ def plane_moves(
         target_blocks = n_blocks // row_blocks * padded
     for plane, start in zip(spec.type.planes, starts[:-1], strict=True):
         yield {
-            "first_half": target_block * plane.size // 2,
-            "n_halves": target_blocks * plane.size // 2,
+            "first_unit": target_block * plane.size // spec.type.unit,
+            "n_units": target_blocks * plane.size // spec.type.unit,
             "plane": start // 4,
             "row_blocks": row_blocks,
             "padded_blocks": padded,
