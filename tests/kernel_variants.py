@@ -24,17 +24,25 @@ ADAPTERS = (
     Adapter("CPU with subgroups", "software", "WebGPU", features=frozenset({"subgroups"}), subgroup_size=8),
 )
 KV_DTYPES: tuple[KvDtype, ...] = ("f16", "f32")
+IN_EVERY_KERNEL = ("F32", "Q4_K", "IQ3_S")  # one-value blocks, large ones, a codebook
 STEPS: list[tuple[Mode, int]] = [("logits", 32), ("prefill", 64), *(("decode", rows) for rows in DECODE_ROWS)]
 
 _PARAMETER = re.compile(r"^const (\w+): \w+ = ([^;]+);\s*// parameter", re.MULTILINE)
 
 
 @cache
-def kernel_variants(prologue: str = "") -> dict[str, Kernel]:
-    """Kernels by a name that tells files and parameters, each once; `prologue` goes before those with subgroups."""
-    plans = itertools.chain(_of_weight_types(prologue), _of_mixed_types(prologue), _of_head_sizes(prologue))
+def kernel_variants(prologue: str = "", *, every: bool = False) -> dict[str, Kernel]:
+    """Kernels by a name that tells files and parameters, each once; `prologue` goes before those with subgroups.
+
+    Unless `every` is asked for, most weight types appear once in each kernel that reads weights: what they bring is a
+    function of their own, which no epilogue changes.
+    """
+    types = [kind for kind in WEIGHT_TYPES.values() if every or kind.name in IN_EVERY_KERNEL]
+    plans = itertools.chain(
+        _of_weight_types(types, prologue), _of_mixed_types(types, prologue), _of_head_sizes(prologue)
+    )
     kernels = [dispatch.kernel for plan in plans for dispatch in plan.dispatches]
-    kernels += [compose("count_tokens.wgsl"), *_that_lay_weights_out()]
+    kernels += [*_once_of_each_type(prologue), compose("count_tokens.wgsl"), *_that_lay_weights_out()]
     return {_name(kernel): kernel for kernel in {kernel.source.code: kernel for kernel in kernels}.values()}
 
 
@@ -49,18 +57,23 @@ def _that_lay_weights_out() -> Iterator[Kernel]:
             yield relayout_kernel(kind, plane, padded=padded)
 
 
-def _of_weight_types(prologue: str) -> Iterator[Plan]:
+def _of_weight_types(types: Sequence[WeightType], prologue: str) -> Iterator[Plan]:
     """Each type in all weights, by each convention of RoPE."""
-    for kind, interleaved, kv, adapter in itertools.product(WEIGHT_TYPES.values(), (False, True), KV_DTYPES, ADAPTERS):
+    for kind, interleaved, kv, adapter in itertools.product(types, (False, True), KV_DTYPES, ADAPTERS):
         model = {"rope_interleaved": interleaved, "n_layers": 1}
         yield from _plans(model, {}, kind, kv, adapter, prologue=prologue)
 
 
-def _of_mixed_types(prologue: str) -> Iterator[Plan]:
+def _of_mixed_types(types: Sequence[WeightType], prologue: str) -> Iterator[Plan]:
     """Gate and up of different types, each type in either."""
-    types = list(WEIGHT_TYPES.values())
-    for (gate, up), adapter in itertools.product(zip(types, types[1:] + types[:1], strict=True), ADAPTERS):
+    for (gate, up), adapter in itertools.product(zip(types, [*types[1:], types[0]], strict=True), ADAPTERS):
         yield from _plans({"n_layers": 1}, {"blk.0.ffn_gate.weight": gate}, up, "f16", adapter, prologue=prologue)
+
+
+def _once_of_each_type(prologue: str) -> Iterator[Kernel]:
+    for kind, adapter in itertools.product(WEIGHT_TYPES.values(), ADAPTERS):
+        for plan in _plans({"n_layers": 1}, {}, kind, "f16", adapter, steps=STEPS[1:3], prologue=prologue):
+            yield from (dispatch.kernel for dispatch in plan.dispatches if dispatch.label in ("embed", "0.project"))
 
 
 def _of_head_sizes(prologue: str) -> Iterator[Plan]:
