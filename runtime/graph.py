@@ -3,7 +3,7 @@
 Shapes are those of one step: `rows` is the number of tokens that the step computes, whichever sequences they belong to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -48,11 +48,12 @@ class RmsNorm(Node):
 
 @dataclass(frozen=True, eq=False)
 class Linear(Node):
-    """x @ weight.T + bias; weight is [width, x.width]."""
+    """scale * (x @ weight.T) + bias; weight is [width, x.width]."""
 
     x: Node
     weight: str
     bias: str | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +95,13 @@ class Attention(Node):
 
 @dataclass
 class Graph:
-    """Builds nodes; remembers every weight with its shape, so that a checkpoint can be held against them."""
+    """Builds nodes; remembers every weight with its shape, so that a checkpoint can be held against them.
+
+    `scales` has the factors that a checkpoint keeps apart from the weights of its linears.
+    """
 
     weights: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     def embed(self, weight: str, *, vocab_size: int, width: int) -> Node:
         return Embed(width, self._weight(weight, (vocab_size, width)))
@@ -107,7 +112,7 @@ class Graph:
     def linear(self, x: Node, weight: str, width: int, bias: str | None = None) -> Node:
         if bias is not None:
             self._weight(bias, (width,))
-        return Linear(width, x, self._weight(weight, (width, x.width)), bias)
+        return Linear(width, x, self._weight(weight, (width, x.width)), bias, self.scales.get(weight, 1.0))
 
     def add(self, a: Node, b: Node) -> Node:
         return Add(a.width, a, b)

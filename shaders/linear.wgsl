@@ -8,6 +8,7 @@ struct Linear {
     n_rows: u32,        // rows of W
     x_stride: u32,      // vec4 a row of x
     first_group: u32,   // workgroups that other dispatches of the same linear make before this one
+    scale: f32,         // what W x is multiplied by
 }
 
 @group(0) @binding(0) var<storage, read> W: array<vec4<u32>>;

@@ -33,7 +33,7 @@ fn main(
     let w_rows = min(pair_rows(pair), vec2<u32>(linear.n_rows - 1u));
     let own_row = input_row(workgroup.y * TILE_ROWS + lane);
     let x_row = own_row * linear.x_stride;
-    scales[lane] = input_scale(own_row);
+    scales[lane] = linear.scale * input_scale(own_row);
     workgroupBarrier();
 
     var sums: array<vec2<f32>, 8>;

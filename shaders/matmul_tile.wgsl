@@ -50,7 +50,7 @@ fn main(
     let first_row = workgroup.y * TILE_ROWS;
 
     if (lane < TILE_ROWS) {
-        scales[lane] = input_scale(input_row(first_row + lane));
+        scales[lane] = linear.scale * input_scale(input_row(first_row + lane));
     }
     var sums: array<vec4<f32>, 4>;  // per row (pair 0, pair 1)
     for (var r = 0u; r < 4u; r++) {

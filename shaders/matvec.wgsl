@@ -69,7 +69,7 @@ fn main(
         for (var m = 0u; m < M; m++) {
             var tally = tally_none();
             if (wanted < linear.pairs) {
-                tally = store(m, pair, sums[m] * input_scale(input_row(m)) + biases(w_rows));
+                tally = store(m, pair, sums[m] * (linear.scale * input_scale(input_row(m))) + biases(w_rows));
             }
             if (HAS_TALLY) {
                 tallies[m * PAIRS + team] = tally;

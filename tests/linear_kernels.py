@@ -51,12 +51,13 @@ class LinearKernel:
         parameters: Mapping[str, Value] | None = None,
         kv: str = "f32",
         rows: int | None = None,
+        scale: float = 1.0,
     ) -> dict[str, NDArray[Any]]:
         """W x with an epilogue; x is [rows, columns of W]. `arrays` and `uniforms` are the input's and epilogue's."""
         if self is BROADCAST:
             needs_subgroups_of_8(gpu)
         kernel = self.compose(blocks, input, epilogue, parameters or {}, kv)
-        linear = blocks.uniform(pairs=pairs, biased=biases is not None)
+        linear = blocks.uniform(pairs=pairs, biased=biases is not None, scale=scale)
         bound = {"W": blocks.laid_out(biases), "x": padded(x), **arrays}
         assert isinstance(linear["pairs"], int)
         groups = self.groups(linear["pairs"], len(x) if rows is None else rows)

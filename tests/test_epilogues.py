@@ -70,6 +70,15 @@ def test_a_normed_input_is_scaled_by_the_root_of_its_mean_square(gpu: Device, ke
     agree(y, (c.y - c.biases) * scale + c.biases, rel=1e-5, abs=1e-6)
 
 
+@each_kernel
+def test_a_scale_multiplies_the_products_and_not_the_bias(gpu: Device, kernel: LinearKernel) -> None:
+    c = case(kernel, 11, biased=True)
+    arrays, out = {"y": filled(len(c.x), 11)}, {"width": 11, "stride": 11}
+    y = kernel.run(gpu, c.blocks, c.x, epilogue="plain", biases=c.biases, arrays=arrays, uniforms={"out": out},
+                   scale=-0.375)["y"]  # fmt: skip
+    agree(y, -0.375 * (c.y - c.biases) + c.biases, abs=1e-6)
+
+
 # Epilogues
 
 

@@ -113,7 +113,7 @@ def blueprint(checkpoint: Checkpoint) -> Blueprint:
         raise InvalidConfig(
             f"{checkpoint.name} has {len(tokenizer.tokens):,} tokens, but {config.vocab_size:,} rows of embedding."
         )
-    graph = Graph()
+    graph = Graph(scales=checkpoint.weight_scales)
     root = model.build(graph, config)
     check_weights(checkpoint, graph.weights)
     ops = tuple(fuse(root))

@@ -56,3 +56,4 @@ class Checkpoint:
     tensors: Mapping[str, TensorInfo]
     tokenizer: TokenizerData | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)  # the file's own keys
+    weight_scales: Mapping[str, float] = field(default_factory=dict)  # factors on the products of linears, by weight

@@ -11,6 +11,7 @@ from .checkpoint import Checkpoint, TensorInfo
 from .gguf_cursor import MoreBytesNeeded
 from .gguf_fields import hyperparameters
 from .gguf_header import GgufHeader, HeaderReader, TensorLine
+from .gguf_scales import take_scales
 from .gguf_tokenizer import tokenizer_data
 
 FIRST_READ = 1 << 20  # bytes: the whole header of most models with a small vocabulary
@@ -60,6 +61,7 @@ async def read_gguf(source: ByteSource) -> Checkpoint:
     tensors = tensor_table(header, source.size, source.name)
     architecture = _architecture(header.metadata, source.name)
     factors = await _frequency_factors(source, tensors.pop(FREQUENCY_FACTORS, None))
+    scales = await take_scales(source, tensors)
     return Checkpoint(
         name=source.name,
         source=source,
@@ -68,6 +70,7 @@ async def read_gguf(source: ByteSource) -> Checkpoint:
         tensors=tensors,
         tokenizer=tokenizer_data(header.metadata, source.name),
         metadata=header.metadata,
+        weight_scales=scales,
     )
 
 

@@ -24,6 +24,7 @@ class WeightSpec:
     width: int  # K, values a row
     biases: tuple[str | None, ...] = ()
     vector: bool = False
+    scale: float = 1.0  # what the products with a linear's weight are multiplied by
 
     @property
     def n_rows(self) -> int:

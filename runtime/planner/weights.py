@@ -1,4 +1,4 @@
-"""Which tensors lie together on the GPU: linears that read one norm, grouped by weight type."""
+"""Which tensors lie together on the GPU: linears that read one norm, grouped by weight type and scale."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,11 +12,14 @@ Types = Mapping[str, WeightType]
 
 
 def join(linears: Sequence[Linear], types: Types) -> list[WeightSpec]:
-    """One spec per weight type among `linears`, in their order. Raises UnknownWeightType for a bias that is not F32."""
-    by_type: dict[WeightType, list[Linear]] = {}
+    """One spec per weight type and scale among `linears`, in their order.
+
+    Raises UnknownWeightType for a bias that is not F32.
+    """
+    alike: dict[tuple[WeightType, float], list[Linear]] = {}
     for linear in linears:
-        by_type.setdefault(types[linear.weight], []).append(linear)
-    return [_spec(members, weight_type, types) for weight_type, members in by_type.items()]
+        alike.setdefault((types[linear.weight], linear.scale), []).append(linear)
+    return [_spec(members, weight_type, types) for (weight_type, _), members in alike.items()]
 
 
 def single(linear: Linear, types: Types) -> WeightSpec:
@@ -61,6 +64,7 @@ def linear_uniform(weight: WeightSpec, pairs: int, first_group: int) -> dict[str
         "n_rows": weight.n_rows,
         "x_stride": weight.groups * 8,
         "first_group": first_group,
+        "scale": weight.scale,
     }
 
 
@@ -91,6 +95,7 @@ def _spec(linears: Sequence[Linear], weight_type: WeightType, types: Types) -> W
         rows=tuple(linear.width for linear in linears),
         width=linears[0].x.width,
         biases=tuple(linear.bias for linear in linears),
+        scale=linears[0].scale,
     )
 
 
