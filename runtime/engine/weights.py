@@ -99,9 +99,8 @@ class WeightLoader:
         padded = spec.padded_blocks != row_blocks
         kernels = [relayout_kernel(spec.type, plane, padded=padded) for plane in spec.type.planes]
         pipelines = [await self.gpu.create_pipeline(kernel.source) for kernel in kernels]
-        blocks_at_once = STAGING_BYTES // spec.type.bytes // 4 * 4  # chunks start at whole words
-        if row_blocks != spec.padded_blocks:
-            blocks_at_once = blocks_at_once // (4 * row_blocks) * 4 * row_blocks
+        step = 4 // spec.type.unit * (row_blocks if padded else 1)  # so that chunks are whole words, and whole rows
+        blocks_at_once = STAGING_BYTES // spec.type.bytes // step * step
         async for position, size, chunk in _chunks(self.checkpoint.source, tensor, blocks_at_once * spec.type.bytes):
             place = await self._place(size, len(kernels))
             self.gpu.write_buffer(place.staging.buffer, place.staging.offset, chunk)
