@@ -170,7 +170,17 @@ def encoded(weight: NDArray[Any], weight_type: str) -> NDArray[np.uint8]:
 
 def values(blocks: NDArray[np.uint8], weight_type: str) -> NDArray[np.float32]:
     """The values of `encoded` bytes, [..., columns]."""
+    if weight_type == "Q1_0":  # which the `gguf` package knows the size of, and no more
+        return _one_bit_values(blocks)
     return gguf.quants.dequantize(blocks, GGMLQuantizationType[weight_type]).astype(np.float32)
+
+
+def _one_bit_values(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """128 values in 18 bytes: f16 d, then a bit a value, lowest first: d or -d (llama.cpp's dequantize_row_q1_0)."""
+    each = blocks.reshape(*blocks.shape[:-1], -1, 18)
+    d = np.ascontiguousarray(each[..., :2]).view(np.float16).astype(np.float32)
+    bits = np.unpackbits(each[..., 2:], axis=-1, bitorder="little")
+    return np.where(bits == 1, d, -d).reshape(*blocks.shape[:-1], -1)
 
 
 # The file

@@ -11,13 +11,12 @@ from gpu import Device
 from linear_kernels import BROADCAST, TILE, LinearKernel, matvec
 from shaderlm.planner.compose import compose
 from shaderlm.tensors import WEIGHT_TYPES, WeightType
-from weight_blocks import Blocks, ordinary_blocks, random_blocks
+from weight_blocks import F16_SCALES, Blocks, f16_scales, ordinary_blocks, random_blocks, set_f16_scales
 
 TYPES = [pytest.param(weight_type, id=name) for name, weight_type in WEIGHT_TYPES.items()]
 SOME_TYPES = [
     pytest.param(WEIGHT_TYPES[name], id=name) for name in ("F32", "Q4_0", "IQ3_S")
 ]  # for what no type changes
-CODEBOOK_TYPES = [pytest.param(t, id=name) for name, t in WEIGHT_TYPES.items() if t.codebook]
 ROWS = 67  # odd, and no multiple of a workgroup's rows
 ROUNDING = 2e-6  # of an f32 sum of a hundred terms, relative to the sum of their magnitudes
 
@@ -132,14 +131,48 @@ def test_embedding_rows_are_the_tables_own(gpu: Device, weight_type: WeightType)
     assert (done["normed"][:, width:] == 77).all(), "wrote between the rows"
 
 
-@pytest.mark.parametrize("weight_type", CODEBOOK_TYPES)
-def test_every_entry_of_a_codebook_decodes_to_the_bit(gpu: Device, weight_type: WeightType) -> None:
-    """Random bits hold each of IQ1's 2048 entries 16 times, those of the smaller codebooks oftener."""
-    blocks = random_blocks(weight_type, 256, 4 * weight_type.block)
+def decoded(gpu: Device, blocks: Blocks) -> NDArray[np.float32]:
+    """All rows of a weight as the kernels decode them."""
     tokens = np.arange(blocks.rows, dtype=np.uint32)[np.newaxis]
     rows = np.stack([0 * tokens[0], tokens[0], 0 * tokens[0], tokens[0]], axis=1)
-    done = embed(gpu, blocks, tokens, rows, np.ones(blocks.columns, np.float32))
-    np.testing.assert_array_equal(done["residual"], blocks.decoded())
+    values: NDArray[np.float32] = embed(gpu, blocks, tokens, rows, np.ones(blocks.columns, np.float32))["residual"]
+    return values
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_random_bits_decode_to_the_bit(gpu: Device, weight_type: WeightType) -> None:
+    """They hold each of IQ1's 2048 entries 16 times, those of the smaller codebooks oftener."""
+    blocks = random_blocks(weight_type, 256, 4 * max(32, weight_type.block))
+    np.testing.assert_array_equal(decoded(gpu, blocks), blocks.decoded())
+
+
+@pytest.mark.parametrize("name", ["MXFP4", "NVFP4"])
+def test_every_scale_of_a_byte_decodes_to_the_bit(gpu: Device, name: str) -> None:
+    """But for values that are denormal, which adapters may take for zero, and those past the largest f32."""
+    blocks = ordinary_blocks(WEIGHT_TYPES[name], 256, 64)
+    scales = blocks.bytes.reshape(256, -1, blocks.type.bytes)[..., : blocks.type.planes[0].size]
+    scales[...] = np.arange(256)[:, np.newaxis, np.newaxis]
+    with np.errstate(over="ignore"):
+        expected = blocks.decoded()
+    finite = np.isfinite(expected)
+    assert finite[:253].all()
+    agree(decoded(gpu, blocks)[finite], expected[finite], abs=np.finfo(np.float32).tiny)
+    normal = finite & (np.abs(expected) >= np.finfo(np.float32).tiny)
+    np.testing.assert_array_equal(decoded(gpu, blocks)[normal], expected[normal])
+
+
+@pytest.mark.parametrize("weight_type", [pytest.param(WEIGHT_TYPES[name], id=name) for name in F16_SCALES])
+def test_a_scale_that_is_no_number_spoils_its_own_row_alone(gpu: Device, weight_type: WeightType) -> None:
+    blocks = random_blocks(weight_type, ROWS, columns_of(weight_type))
+    x = inputs(1, blocks.columns)
+    good = multiply(gpu, matvec(1, 1), blocks, x)
+    raw = blocks.bytes.reshape(ROWS, -1, weight_type.bytes)
+    scales = f16_scales(weight_type, raw)
+    scales[5, 0], scales[8, 1] = 0x7C00, 0x7E01  # infinity, and no number
+    set_f16_scales(weight_type, raw, scales)
+    bad = multiply(gpu, matvec(1, 1), blocks, x)
+    assert not np.isfinite(bad[:, [5, 8]]).any()
+    np.testing.assert_array_equal(np.delete(bad, [5, 8], 1), np.delete(good, [5, 8], 1))
 
 
 @pytest.mark.parametrize("weight_type", SOME_TYPES)

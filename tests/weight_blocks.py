@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import gguf
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,7 +53,7 @@ class Blocks:
         """Blocks a row on the GPU: one-value blocks are filled up to whole groups."""
         return self.groups * 32 // self.type.block
 
-    def uniform(self, *, pairs: int | None = None, biased: bool = False) -> dict[str, object]:
+    def uniform(self, *, pairs: int | None = None, biased: bool = False, scale: float = 1.0) -> dict[str, object]:
         """The members of `Linear` in the kernels."""
         offsets = [offset // 16 for offset in plane_offsets(self.type, self.rows * self.padded_blocks)]
         return {
@@ -63,22 +64,40 @@ class Blocks:
             "n_rows": self.rows,
             "x_stride": self.groups * 8,
             "first_group": 0,
+            "scale": scale,
         }
 
 
+# Where the f16 scales of a block are: the first one's byte, and how many there are.
+F16_SCALES = {
+    **dict.fromkeys(("Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "IQ4_XS", "Q1_0"), (0, 1)),
+    **dict.fromkeys(("IQ1_S", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"), (0, 1)),
+    **dict.fromkeys(("Q4_1", "Q5_1", "Q4_K", "Q5_K"), (0, 2)),
+    "Q2_K": (80, 2),
+    "Q3_K": (108, 1),
+    "Q6_K": (208, 1),
+    "TQ1_0": (52, 1),
+    "TQ2_0": (64, 1),
+}
+
+
 def random_blocks(weight_type: WeightType, rows: int, columns: int, seed: int = 1) -> Blocks:
-    """Random bits. Scales go from zero and f16's smallest denormal to its largest number, values from 1e-12 to 1e12."""
+    """Random bits. Scales go from zero and f16's smallest denormals to its largest number, other values to 1e12."""
     rng = np.random.default_rng(seed)
     if weight_type.block == 1:
         return Blocks(weight_type, _one_value_blocks(weight_type, rng, rows, columns))
     blocks = _random_bytes(weight_type, rng, rows, columns)
-    scales = f16_scales(weight_type, blocks)
-    scales &= np.uint16(0xFBFF)  # an exponent of 31 would be infinity: make it 30
-    scales[0, 0] = 0x0001  # the smallest denormal
-    scales[0, -1] = 0x83FF  # and the largest, negative
-    scales[1, 0] = 0x7BFF  # 65504
-    scales[2:3, 0] = 0
-    set_f16_scales(weight_type, blocks, scales)
+    if weight_type.name == "MXFP4":
+        blocks[..., 0] = rng.integers(88, 168, blocks.shape[:-1])  # 2^-40 to 2^39
+        blocks[2:3, 0, 0] = 0
+    elif weight_type.name != "NVFP4":
+        scales = f16_scales(weight_type, blocks)
+        scales &= np.uint16(0xFBFF)  # an exponent of 31 would be infinity: make it 30
+        scales[0, 0] = 0x0001  # the smallest denormal
+        scales[0, -1] = 0x83FF  # and the largest, negative
+        scales[1, 0] = 0x7BFF  # 65504
+        scales[2:3, 0] = 0
+        set_f16_scales(weight_type, blocks, scales)
     return Blocks(weight_type, blocks.reshape(rows, -1))
 
 
@@ -95,20 +114,33 @@ def ordinary_blocks(
         return Blocks(weight_type, encoded(rng.normal(0, deviation, (rows, columns)), weight_type.name))
     except NotImplementedError:
         blocks = _random_bytes(weight_type, rng, rows, columns)
-    scales = f16_scales(weight_type, blocks)
-    set_f16_scales(weight_type, blocks, np.full(scales.shape, 1, np.float16).view(np.uint16))
+    _set_scales(weight_type, blocks, np.ones(_scales_of(weight_type, blocks)))
     own = Blocks(weight_type, blocks.reshape(rows, -1)).decoded().std()
-    varied = rng.uniform(0.8, 1.2, scales.shape) * rng.choice((-1, 1), scales.shape) * deviation / own
-    set_f16_scales(weight_type, blocks, varied.astype(np.float16).view(np.uint16))
+    shape = _scales_of(weight_type, blocks)
+    _set_scales(weight_type, blocks, rng.uniform(0.8, 1.2, shape) * rng.choice((-1, 1), shape) * deviation / own)
     return Blocks(weight_type, blocks.reshape(rows, -1))
 
 
+def _scales_of(weight_type: WeightType, blocks: NDArray[np.uint8]) -> tuple[int, ...]:
+    if weight_type.name == "NVFP4":
+        return (*blocks.shape[:-1], 4)
+    return f16_scales(weight_type, blocks).shape
+
+
+def _set_scales(weight_type: WeightType, blocks: NDArray[np.uint8], scales: NDArray[np.float64]) -> None:
+    if weight_type.name == "NVFP4":  # has no sign
+        blocks[..., :4] = gguf.quants.NVFP4.fp32_to_ue4m3(np.abs(scales).astype(np.float32))
+    else:
+        set_f16_scales(weight_type, blocks, scales.astype(np.float16).view(np.uint16))
+
+
 def f16_scales(weight_type: WeightType, blocks: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """The bits of the f16 scales of blocks [rows, blocks of a row, bytes], [rows, blocks of a row, scales]."""
+    """The bits of the f16 scales of blocks [rows, blocks of a row, bytes]: [rows, blocks of a row, scales of one]."""
     if weight_type.name == "IQ1_M":  # one, by four bits on top of each of four words of 16
         parts = (blocks[..., 48:].view(np.uint16) >> 12) << np.arange(0, 16, 4, dtype=np.uint16)
         return np.bitwise_or.reduce(parts, axis=-1, keepdims=True)
-    return blocks[..., : weight_type.planes[0].size].view(np.uint16).copy()
+    offset, count = F16_SCALES[weight_type.name]
+    return np.ascontiguousarray(blocks[..., offset : offset + 2 * count]).view(np.uint16)
 
 
 def set_f16_scales(weight_type: WeightType, blocks: NDArray[np.uint8], scales: NDArray[np.uint16]) -> None:
@@ -116,7 +148,8 @@ def set_f16_scales(weight_type: WeightType, blocks: NDArray[np.uint8], scales: N
         words = blocks[..., 48:].view(np.uint16)
         words[...] = (words & 0x0FFF) | (scales >> np.arange(0, 16, 4, dtype=np.uint16)) << 12
     else:
-        blocks[..., : weight_type.planes[0].size].view(np.uint16)[...] = scales
+        offset, count = F16_SCALES[weight_type.name]
+        blocks[..., offset : offset + 2 * count] = np.ascontiguousarray(scales).view(np.uint8)
 
 
 def _random_bytes(weight_type: WeightType, rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.uint8]:
