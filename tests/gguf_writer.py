@@ -74,7 +74,7 @@ def write_llama(
     tensors: dict[str, TensorSource] = {}
     for name, weight in weights.items():
         stored = weight if interleaved else _interleaved(name, weight, hyperparameters)
-        tensors[name] = (stored, weight_type if _takes(stored, weight_type) else "F32")
+        tensors[name] = (stored, weight_type if takes(stored, weight_type) else "F32")
     factors = hyperparameters.get("rope_frequency_factors")
     if factors is not None:
         tensors["rope_freqs.weight"] = (np.array(factors, np.float32), "F32")
@@ -86,7 +86,7 @@ def write_llama(
 def dequantized(weights: Mapping[str, NDArray[Any]], weight_type: str) -> dict[str, NDArray[np.float32]]:
     """The values that a file made by `write_llama` of these weights and this type holds, in the weights' own order."""
     return {
-        name: values(encoded(weight, weight_type), weight_type) if _takes(weight, weight_type) else weight
+        name: values(encoded(weight, weight_type), weight_type) if takes(weight, weight_type) else weight
         for name, weight in weights.items()
     }
 
@@ -157,7 +157,8 @@ def _interleaved(name: str, weight: NDArray[Any], h: Mapping[str, Any]) -> NDArr
 # Block formats
 
 
-def _takes(weight: NDArray[Any], weight_type: str) -> bool:
+def takes(weight: NDArray[Any], weight_type: str) -> bool:
+    """Whether it is a matrix whose rows are whole blocks of a type."""
     block, _ = gguf.GGML_QUANT_SIZES[GGMLQuantizationType[weight_type]]
     return weight.ndim == 2 and weight.shape[1] % block == 0
 

@@ -1,5 +1,6 @@
-"""A random Llama in any weight type, also in those that the `gguf` package reads but does not write."""
+"""A random Llama in any weight types, also in those that the `gguf` package reads but does not write."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ SIZES = {"hidden_size": 256, "intermediate_size": 256, "n_heads": 4, "n_kv_heads
 
 
 def write_llama_of_blocks(
-    path: Path, weight_type: WeightType, *, n_layers: int = 1
+    path: Path, *types: WeightType, n_layers: int = 1, tied_output: bool = True
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """A file whose matrices are all of one type: its hyperparameters, and the values that its tensors hold."""
-    hyperparameters, weights = random_llama(3, n_layers=n_layers, **SIZES)
+    """A file whose matrices have these types in turn: its hyperparameters, and the values that its tensors hold."""
+    hyperparameters, weights = random_llama(3, n_layers=n_layers, tied_output=tied_output, **SIZES)
+    in_turn = itertools.cycle(types)
     tensors: dict[str, TensorSource] = {}
     values: dict[str, NDArray[Any]] = {}
     for seed, (name, weight) in enumerate(weights.items()):
         if weight.ndim == 2:
+            weight_type = next(in_turn)
             blocks = ordinary_blocks(weight_type, *weight.shape, seed, deviation=float(weight.std()))
             tensors[name], values[name] = (blocks.bytes, weight_type.name), blocks.decoded()
         else:
