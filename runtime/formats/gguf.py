@@ -18,37 +18,26 @@ FIRST_READ = 1 << 20  # bytes: the whole header of most models with a small voca
 COUNT_LIMIT = 1 << 63  # values or bytes of a tensor, below which 64-bit arithmetic holds elsewhere
 FREQUENCY_FACTORS = "rope_freqs.weight"
 
-# The `gguf` package's names of weight types, for messages about those without a row in `tensors.py`.
-GGML_NAMES = {
-    6: "Q5_0",
-    7: "Q5_1",
-    9: "Q8_1",
-    10: "Q2_K",
-    11: "Q3_K",
-    12: "Q4_K",
-    13: "Q5_K",
-    14: "Q6_K",
-    15: "Q8_K",
-    16: "IQ2_XXS",
-    17: "IQ2_XS",
-    18: "IQ3_XXS",
-    19: "IQ1_S",
-    20: "IQ4_NL",
-    21: "IQ3_S",
-    22: "IQ2_S",
-    23: "IQ4_XS",
-    24: "I8",
-    25: "I16",
-    26: "I32",
-    27: "I64",
-    28: "F64",
-    29: "IQ1_M",
-    34: "TQ1_0",
-    35: "TQ2_0",
-    39: "MXFP4",
-    40: "NVFP4",
-    41: "Q1_0",
+# Types that no weights are run in, by GGUF's number: the name, and what there is to say of it.
+COMPUTED = "which llama.cpp computes with and no file of a model should hold"
+NUMBERS = "which no weights of a supported architecture are kept in"
+WITHDRAWN = "which was withdrawn from the format"
+REPACKED = "Q4_0 in an order for one kind of processor, withdrawn from the format"
+OTHER_TYPES = {
+    4: ("Q4_2", WITHDRAWN),
+    5: ("Q4_3", WITHDRAWN),
+    9: ("Q8_1", COMPUTED),
+    15: ("Q8_K", COMPUTED),
+    24: ("I8", NUMBERS),
+    25: ("I16", NUMBERS),
+    26: ("I32", NUMBERS),
+    27: ("I64", NUMBERS),
+    28: ("F64", NUMBERS),
+    31: ("Q4_0_4_4", REPACKED),
+    32: ("Q4_0_4_8", REPACKED),
+    33: ("Q4_0_8_8", REPACKED),
 }
+UNKNOWN = "which this version does not know"
 
 
 async def read_gguf(source: ByteSource) -> Checkpoint:
@@ -126,10 +115,10 @@ def _tensor(line: TensorLine, header: GgufHeader, file_size: int, file: str) -> 
 def _weight_type(line: TensorLine, file: str) -> WeightType:
     if line.type in BY_GGML:
         return BY_GGML[line.type]
-    name = GGML_NAMES.get(line.type, f"type number {line.type}")
+    name, why = OTHER_TYPES.get(line.type, (f"type number {line.type}", UNKNOWN))
     known = ", ".join(WEIGHT_TYPES)
     raise UnknownWeightType(
-        f"{line.name} in {file} is stored as {name}, which is not supported. "
+        f"{line.name} in {file} is stored as {name}, {why}; it cannot be run. "
         f"Take a file of the model whose weights are in {known}."
     )
 
