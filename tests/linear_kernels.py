@@ -84,3 +84,47 @@ def rows_of(kernel: LinearKernel) -> int:
     """Rows of x that suit a kernel, several tiles where it has tiles."""
     m = kernel.parameters.get("M")
     return int(m) if m is not None else 2 * kernel.tile_rows
+
+
+def multiplied(gpu: Device, kernel: LinearKernel, blocks: Blocks, x: NDArray[np.float32]) -> NDArray[Any]:
+    """W x by a kernel, [rows of x, rows of W]."""
+    stride = blocks.rows + 1
+    y = np.full((len(x), stride), 77.0, np.float32)
+    uniforms = {"out": {"width": blocks.rows, "stride": stride}}
+    y = kernel.run(gpu, blocks, x, epilogue="plain", arrays={"y": y}, uniforms=uniforms)["y"]
+    assert (y[:, blocks.rows :] == 77.0).all(), "wrote between the rows"
+    return y[:, : blocks.rows]
+
+
+def embed(
+    gpu: Device, blocks: Blocks, tokens: NDArray[np.uint32], rows: NDArray[np.uint32], gain: NDArray[np.float32]
+) -> dict[str, NDArray[Any]]:
+    """What the embedding's kernel writes for rows (slot, position, ...) of tokens [slots, context]."""
+    width, stride = blocks.columns, blocks.groups * 32
+    arrays = {
+        "W": blocks.laid_out(),
+        "rows": rows,
+        "tokens": tokens,
+        "residual": np.full((len(rows), width), 77, np.float32),
+        "normed": np.full((len(rows), stride), 77, np.float32),
+        "sums": np.full((len(rows), 1), 77, np.float32),
+        "gain": gain,
+    }
+    table = {
+        "planes": blocks.uniform()["planes"],
+        "groups": blocks.groups,
+        "width": width,
+        "stride": stride,
+        "context": tokens.shape[1],
+        "vocab": blocks.rows,
+    }
+    kernel = compose("embed.wgsl", includes={"quant": blocks.type.shader})
+    return gpu.run(kernel, arrays, {"table": table}, (len(rows),))
+
+
+def embedded(gpu: Device, blocks: Blocks) -> NDArray[np.float32]:
+    """All rows of a weight as the kernels decode them."""
+    tokens = np.arange(blocks.rows, dtype=np.uint32)[np.newaxis]
+    rows = np.stack([0 * tokens[0], tokens[0], 0 * tokens[0], tokens[0]], axis=1)
+    values: NDArray[np.float32] = embed(gpu, blocks, tokens, rows, np.ones(blocks.columns, np.float32))["residual"]
+    return values

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import shaderlm
+from shaderlm.tensors import WEIGHT_TYPES
 from tiny_model import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,3 +67,27 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert len(links) > 5
     missing = [f"{page.name}: {at}" for page, at in links if "://" not in at and not (page.parent / at).exists()]
     assert not missing
+
+
+# Weight types
+
+WEIGHT_TYPES_PAGE = ROOT / "docs" / "weight-types.md"
+LARGEST_ERROR = 20  # in 10^-7, as test_linear_kernels.py holds the kernels to
+
+
+def rows_of_types() -> list[list[str]]:
+    """The table of the page: type, block, bits, and errors."""
+    lines = WEIGHT_TYPES_PAGE.read_text("utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return cells[1:]
+
+
+def test_the_page_of_weight_types_has_every_row_of_the_table() -> None:
+    facts = [[str(t), str(t.block), f"{8 * t.bytes / t.block:.5g}"] for t in WEIGHT_TYPES.values()]
+    assert [row[:3] for row in rows_of_types()] == facts, "run `python docs/make_weight_types.py`"
+
+
+def test_errors_on_the_page_of_weight_types_are_those_of_f32() -> None:
+    errors = [float(error) for row in rows_of_types() for error in row[3:]]
+    assert len(errors) == 5 * len(WEIGHT_TYPES)
+    assert max(errors) <= LARGEST_ERROR

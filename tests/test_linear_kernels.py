@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from agreement import agree
 from gpu import Device
-from linear_kernels import BROADCAST, TILE, LinearKernel, matvec
-from shaderlm.planner.compose import compose
+from linear_kernels import BROADCAST, TILE, LinearKernel, embed, embedded, matvec, multiplied
 from shaderlm.tensors import WEIGHT_TYPES, WeightType
 from weight_blocks import F16_SCALES, Blocks, f16_scales, ordinary_blocks, random_blocks, set_f16_scales
 
@@ -30,16 +29,6 @@ def inputs(rows: int, columns: int, seed: int = 5) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((rows, columns), dtype=np.float32)
 
 
-def multiply(gpu: Device, kernel: LinearKernel, blocks: Blocks, x: NDArray[np.float32]) -> NDArray[Any]:
-    """W x by a kernel, [rows of x, rows of W]."""
-    stride = blocks.rows + 1
-    y = np.full((len(x), stride), 77.0, np.float32)
-    uniforms = {"out": {"width": blocks.rows, "stride": stride}}
-    y = kernel.run(gpu, blocks, x, epilogue="plain", arrays={"y": y}, uniforms=uniforms)["y"]
-    assert (y[:, blocks.rows :] == 77.0).all(), "wrote between the rows"
-    return y[:, : blocks.rows]
-
-
 def agree_with_float64(actual: NDArray[Any], blocks: Blocks, x: NDArray[np.float32]) -> None:
     """Each sum is as exact as f32 makes it: within ROUNDING of the sum of its terms' magnitudes."""
     w, x64 = blocks.decoded(), x.astype(np.float64)
@@ -51,7 +40,7 @@ def agree_with_float64(actual: NDArray[Any], blocks: Blocks, x: NDArray[np.float
 def test_matvec_is_that_of_float64(gpu: Device, weight_type: WeightType) -> None:
     blocks = random_blocks(weight_type, ROWS, columns_of(weight_type))
     x = inputs(1, blocks.columns)
-    agree_with_float64(multiply(gpu, matvec(1, 1), blocks, x), blocks, x)
+    agree_with_float64(multiplied(gpu, matvec(1, 1), blocks, x), blocks, x)
 
 
 @pytest.mark.parametrize("team", [1, 16])
@@ -62,7 +51,7 @@ def test_matvec_of_any_rows_and_team_is_that_of_float64(
 ) -> None:
     blocks = random_blocks(weight_type, ROWS, columns_of(weight_type), seed=2)
     x = inputs(m, blocks.columns)
-    agree_with_float64(multiply(gpu, matvec(m, team), blocks, x), blocks, x)
+    agree_with_float64(multiplied(gpu, matvec(m, team), blocks, x), blocks, x)
 
 
 @pytest.mark.parametrize("team", [1, 16])
@@ -72,9 +61,9 @@ def test_a_row_is_bit_equal_whatever_rows_are_computed_beside_it(
 ) -> None:
     blocks = ordinary_blocks(weight_type, ROWS, max(20 * 32, 3 * weight_type.block))
     x = inputs(8, blocks.columns)
-    all_rows = multiply(gpu, matvec(8, team), blocks, x)
+    all_rows = multiplied(gpu, matvec(8, team), blocks, x)
     for rows in (slice(0, 1), slice(7, 8), slice(0, 2), slice(4, 8)):
-        fewer = multiply(gpu, matvec(rows.stop - rows.start, team), blocks, x[rows])
+        fewer = multiplied(gpu, matvec(rows.stop - rows.start, team), blocks, x[rows])
         np.testing.assert_array_equal(fewer, all_rows[rows], err_msg=f"rows {rows.start} to {rows.stop - 1}")
 
 
@@ -83,33 +72,7 @@ def test_a_row_is_bit_equal_whatever_rows_are_computed_beside_it(
 def test_matmul_is_that_of_float64(gpu: Device, weight_type: WeightType, kernel: LinearKernel) -> None:
     blocks = random_blocks(weight_type, ROWS, columns_of(weight_type))
     x = inputs(64, blocks.columns)
-    agree_with_float64(multiply(gpu, kernel, blocks, x), blocks, x)
-
-
-def embed(
-    gpu: Device, blocks: Blocks, tokens: NDArray[np.uint32], rows: NDArray[np.uint32], gain: NDArray[np.float32]
-) -> dict[str, NDArray[Any]]:
-    """What the embedding's kernel writes for rows (slot, position, ...) of tokens [slots, context]."""
-    width, stride = blocks.columns, blocks.groups * 32
-    arrays = {
-        "W": blocks.laid_out(),
-        "rows": rows,
-        "tokens": tokens,
-        "residual": np.full((len(rows), width), 77, np.float32),
-        "normed": np.full((len(rows), stride), 77, np.float32),
-        "sums": np.full((len(rows), 1), 77, np.float32),
-        "gain": gain,
-    }
-    table = {
-        "planes": blocks.uniform()["planes"],
-        "groups": blocks.groups,
-        "width": width,
-        "stride": stride,
-        "context": tokens.shape[1],
-        "vocab": blocks.rows,
-    }
-    kernel = compose("embed.wgsl", includes={"quant": blocks.type.shader})
-    return gpu.run(kernel, arrays, {"table": table}, (len(rows),))
+    agree_with_float64(multiplied(gpu, kernel, blocks, x), blocks, x)
 
 
 @pytest.mark.parametrize("weight_type", TYPES)
@@ -131,19 +94,11 @@ def test_embedding_rows_are_the_tables_own(gpu: Device, weight_type: WeightType)
     assert (done["normed"][:, width:] == 77).all(), "wrote between the rows"
 
 
-def decoded(gpu: Device, blocks: Blocks) -> NDArray[np.float32]:
-    """All rows of a weight as the kernels decode them."""
-    tokens = np.arange(blocks.rows, dtype=np.uint32)[np.newaxis]
-    rows = np.stack([0 * tokens[0], tokens[0], 0 * tokens[0], tokens[0]], axis=1)
-    values: NDArray[np.float32] = embed(gpu, blocks, tokens, rows, np.ones(blocks.columns, np.float32))["residual"]
-    return values
-
-
 @pytest.mark.parametrize("weight_type", TYPES)
 def test_random_bits_decode_to_the_bit(gpu: Device, weight_type: WeightType) -> None:
     """They hold each of IQ1's 2048 entries 16 times, those of the smaller codebooks oftener."""
     blocks = random_blocks(weight_type, 256, 4 * max(32, weight_type.block))
-    np.testing.assert_array_equal(decoded(gpu, blocks), blocks.decoded())
+    np.testing.assert_array_equal(embedded(gpu, blocks), blocks.decoded())
 
 
 @pytest.mark.parametrize("name", ["MXFP4", "NVFP4"])
@@ -156,21 +111,21 @@ def test_every_scale_of_a_byte_decodes_to_the_bit(gpu: Device, name: str) -> Non
         expected = blocks.decoded()
     finite = np.isfinite(expected)
     assert finite[:253].all()
-    agree(decoded(gpu, blocks)[finite], expected[finite], abs=np.finfo(np.float32).tiny)
+    agree(embedded(gpu, blocks)[finite], expected[finite], abs=np.finfo(np.float32).tiny)
     normal = finite & (np.abs(expected) >= np.finfo(np.float32).tiny)
-    np.testing.assert_array_equal(decoded(gpu, blocks)[normal], expected[normal])
+    np.testing.assert_array_equal(embedded(gpu, blocks)[normal], expected[normal])
 
 
 @pytest.mark.parametrize("weight_type", [pytest.param(WEIGHT_TYPES[name], id=name) for name in F16_SCALES])
 def test_a_scale_that_is_no_number_spoils_its_own_row_alone(gpu: Device, weight_type: WeightType) -> None:
     blocks = random_blocks(weight_type, ROWS, columns_of(weight_type))
     x = inputs(1, blocks.columns)
-    good = multiply(gpu, matvec(1, 1), blocks, x)
+    good = multiplied(gpu, matvec(1, 1), blocks, x)
     raw = blocks.bytes.reshape(ROWS, -1, weight_type.bytes)
     scales = f16_scales(weight_type, raw)
     scales[5, 0], scales[8, 1] = 0x7C00, 0x7E01  # infinity, and no number
     set_f16_scales(weight_type, raw, scales)
-    bad = multiply(gpu, matvec(1, 1), blocks, x)
+    bad = multiplied(gpu, matvec(1, 1), blocks, x)
     assert not np.isfinite(bad[:, [5, 8]]).any()
     np.testing.assert_array_equal(np.delete(bad, [5, 8], 1), np.delete(good, [5, 8], 1))
 
@@ -183,4 +138,4 @@ def test_a_weight_of_one_row_or_one_group_is_multiplied(
     columns = weight_type.block if weight_type.block > 1 else 1
     blocks = ordinary_blocks(weight_type, 1, columns)
     x = inputs(1 if kernel is not TILE else 32, columns)
-    agree_with_float64(multiply(gpu, kernel, blocks, x), blocks, x)
+    agree_with_float64(multiplied(gpu, kernel, blocks, x), blocks, x)
