@@ -67,8 +67,8 @@ BREAKS = {  # a variant, its file, and what a driver might make of a line of it
                               "var sums: array<vec2<f32>, 8>; let wrong = 1.01;", "sums[r] * scales[r]",
                               "sums[r] * scales[r] * wrong"),
     "matvec, one lane a pair": ("matvec.wgsl", "let team = lane / TEAM;", "let team = lane / TEAM;",
-                                "sums[m] * input_scale(input_row(m))",
-                                "sums[m] * input_scale(input_row(m)) * select(1.0, 1.01, TEAM == 1u)"),
+                                "linear.scale * input_scale",
+                                "linear.scale * select(1.0, 1.01, TEAM == 1u) * input_scale"),
     "attention, 8 lanes": ("attention_decode.wgsl", "// include: <kv>", "// include: <kv>",
                            "heads.scale", "(heads.scale * select(1.0, 1.2, WORKGROUP == 8u))"),
 }  # fmt: skip

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gguf_writer import encoded, values
+from shaderlm.engine.known_model import SCALES
 from shaderlm.tensors import WeightType, plane_offsets
 
 
@@ -68,17 +69,7 @@ class Blocks:
         }
 
 
-# Where the f16 scales of a block are: the first one's byte, and how many there are.
-F16_SCALES = {
-    **dict.fromkeys(("Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "IQ4_XS", "Q1_0"), (0, 1)),
-    **dict.fromkeys(("IQ1_S", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"), (0, 1)),
-    **dict.fromkeys(("Q4_1", "Q5_1", "Q4_K", "Q5_K"), (0, 2)),
-    "Q2_K": (80, 2),
-    "Q3_K": (108, 1),
-    "Q6_K": (208, 1),
-    "TQ1_0": (52, 1),
-    "TQ2_0": (64, 1),
-}
+F16_SCALES = [name for name in SCALES if name not in ("MXFP4", "NVFP4")]
 
 
 def random_blocks(weight_type: WeightType, rows: int, columns: int, seed: int = 1) -> Blocks:
@@ -139,8 +130,8 @@ def f16_scales(weight_type: WeightType, blocks: NDArray[np.uint8]) -> NDArray[np
     if weight_type.name == "IQ1_M":  # one, by four bits on top of each of four words of 16
         parts = (blocks[..., 48:].view(np.uint16) >> 12) << np.arange(0, 16, 4, dtype=np.uint16)
         return np.bitwise_or.reduce(parts, axis=-1, keepdims=True)
-    offset, count = F16_SCALES[weight_type.name]
-    return np.ascontiguousarray(blocks[..., offset : offset + 2 * count]).view(np.uint16)
+    first, size = SCALES[weight_type.name]
+    return np.ascontiguousarray(blocks[..., first : first + size]).view(np.uint16)
 
 
 def set_f16_scales(weight_type: WeightType, blocks: NDArray[np.uint8], scales: NDArray[np.uint16]) -> None:
@@ -148,8 +139,8 @@ def set_f16_scales(weight_type: WeightType, blocks: NDArray[np.uint8], scales: N
         words = blocks[..., 48:].view(np.uint16)
         words[...] = (words & 0x0FFF) | (scales >> np.arange(0, 16, 4, dtype=np.uint16)) << 12
     else:
-        offset, count = F16_SCALES[weight_type.name]
-        blocks[..., offset : offset + 2 * count] = np.ascontiguousarray(scales).view(np.uint8)
+        first, size = SCALES[weight_type.name]
+        blocks[..., first : first + size] = np.ascontiguousarray(scales).view(np.uint8)
 
 
 def _random_bytes(weight_type: WeightType, rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.uint8]:

@@ -75,12 +75,18 @@ def blocks(weight_type: WeightType, values: int, seed: str, scale: bytes) -> byt
     return (kept | int.from_bytes(fixed * count, "little")).to_bytes(count * weight_type.bytes, "little")
 
 
-# Which bytes of a block scale it: (first, number). All else is drawn.
+# Which bytes of a block scale it: (first, number). All else is drawn. They are one f16 or two, but for MXFP4 and NVFP4.
 SCALES: Mapping[str, tuple[int, int]] = {
-    "Q4_0": (0, 2),
-    "Q4_1": (0, 4),
-    "Q8_0": (0, 2),
+    **dict.fromkeys(("Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "IQ4_XS", "Q1_0"), (0, 2)),
     **dict.fromkeys(("IQ1_S", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"), (0, 2)),
+    **dict.fromkeys(("Q4_1", "Q5_1", "Q4_K", "Q5_K"), (0, 4)),
+    "Q2_K": (80, 4),
+    "Q3_K": (108, 2),
+    "Q6_K": (208, 2),
+    "TQ1_0": (52, 2),
+    "TQ2_0": (64, 2),
+    "MXFP4": (0, 1),
+    "NVFP4": (0, 4),
 }
 # Where no whole bytes scale: at a block's end the bits that are drawn, the others are those of `scale`.
 SPANS: Mapping[str, bytes] = {

@@ -10,12 +10,11 @@ a standard deviation near that of trained weights.
 import sys
 from pathlib import Path
 
-import gguf
 import numpy as np
-from gguf import GGMLQuantizationType
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
+from gguf_writer import values  # noqa: E402
 from reference import Reference  # noqa: E402
 from shaderlm.engine import known_model  # noqa: E402
 from shaderlm.engine.known_answers import EVERY, KnownAnswer  # noqa: E402
@@ -75,7 +74,7 @@ def decoded(kind: WeightType, rows: int, name: str, scale: bytes) -> np.ndarray:
     """A matrix [rows, HIDDEN] of the known model, as the gguf package decodes it."""
     data = known_model.blocks(kind, rows * known_model.HIDDEN, f"{kind} {name}", scale)
     raw = np.frombuffer(data, np.uint8).reshape(rows, -1)
-    return gguf.quants.dequantize(raw, GGMLQuantizationType[kind.name]).astype(np.float64)
+    return values(raw, kind.name).astype(np.float64)
 
 
 def _row(kind: WeightType) -> str:
