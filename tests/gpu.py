@@ -23,9 +23,9 @@ NAN_BITS = 0x7FC0DEAD
 class Device:
     """A device for tests of kernels; `gpu` is the host's own face of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpu: Any = None) -> None:
         found = choose(find_adapters())
-        self.gpu = NativeGpu(found.handle, found.facts, guaranteed_limits_only=True)
+        self.gpu = gpu or NativeGpu(found.handle, found.facts, guaranteed_limits_only=True)
 
     def run(self, kernel: Kernel, arrays: Arrays, uniforms: Uniforms, groups: Sequence[int]) -> dict[str, NDArray[Any]]:
         """Run `kernel` once with `groups` workgroups; `arrays` and `uniforms` are named as its bindings.

@@ -9,10 +9,15 @@ from numpy.typing import NDArray
 
 from gguf_writer import TensorSource, llama_metadata, write_gguf
 from random_llama import random_llama
-from shaderlm.tensors import WeightType
+from shaderlm.tensors import WEIGHT_TYPES, WeightType
 from weight_blocks import ordinary_blocks
 
 SIZES = {"hidden_size": 256, "intermediate_size": 256, "n_heads": 4, "n_kv_heads": 2, "head_dim": 64, "vocab_size": 96}
+
+# Models with a weight type for each matrix: which types, and the sizes that make so many matrices.
+ROOM_FOR_A_MIX: dict[str, Any] = {"n_layers": 2, "tied_output": False}
+IN_A_MIX = 16
+MIXES = [list(WEIGHT_TYPES.values())[first:][:IN_A_MIX] for first in range(0, len(WEIGHT_TYPES), IN_A_MIX)]
 
 
 def write_llama_of_blocks(

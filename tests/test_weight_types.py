@@ -14,7 +14,7 @@ from byte_sources import wait
 from engines import all_logits, decode_forced, opened
 from gguf_writer import TensorSource, encoded, llama_metadata, takes, values, write_gguf
 from gpu import Device
-from llama_of_blocks import write_llama_of_blocks
+from llama_of_blocks import MIXES, ROOM_FOR_A_MIX, write_llama_of_blocks
 from random_llama import prompt
 from reference import Reference
 from shaderlm.formats import read_checkpoint
@@ -61,20 +61,15 @@ def test_smollm2_written_anew_has_the_logits_of_float64(
             agree_on_argmax(actual, expected, tolerance=TOLERANCE)
 
 
-TYPES = list(WEIGHT_TYPES.values())
-IN_ONE_MODEL = 16  # matrices, each of a type of its own
-MIXES = [TYPES[first:][:IN_ONE_MODEL] for first in range(0, len(TYPES), IN_ONE_MODEL)]
-
-
 @pytest.mark.parametrize("types", MIXES, ids=lambda types: f"{types[0]}-to-{types[-1]}")
 def test_a_llama_with_a_type_for_each_matrix_has_the_logits_of_float64(
     gpu: Device, tmp_path: Path, types: list[WeightType]
 ) -> None:
-    has_logits_of_float64(gpu, tmp_path, *types, n_layers=2, tied_output=False)
+    has_logits_of_float64(gpu, tmp_path, *types, **ROOM_FOR_A_MIX)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weight_type", TYPES, ids=str)
+@pytest.mark.parametrize("weight_type", WEIGHT_TYPES.values(), ids=str)
 def test_a_llama_in_one_type_has_the_logits_of_float64(gpu: Device, tmp_path: Path, weight_type: WeightType) -> None:
     has_logits_of_float64(gpu, tmp_path, weight_type)
 
