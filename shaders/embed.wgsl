@@ -1,6 +1,6 @@
 // The residual stream of a step: rows of the embedding table, picked by token; and what the first norm needs of them.
 //
-//   W         the table, weight planes of one type [vocab, width]
+//   W         the table or a part of its rows, weight planes of one type [vocab, width]
 //   rows      (slot, position, done, output row)
 //   tokens    token ids, [slots, context]
 //   residual  f32 [rows, width]
@@ -21,6 +21,8 @@ struct Table {
     stride: u32,
     context: u32,
     vocab: u32,
+    first_token: u32,  // W has the rows of the tokens from here on,
+    end_token: u32,    // up to here
 }
 
 @group(0) @binding(0) var<storage, read> W: array<vec4<u32>>;
@@ -38,9 +40,12 @@ var<workgroup> shared_sums: array<f32, WORKGROUP>;
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let m = workgroup.x;
     let token = min(tokens[rows[m].x * table.context + rows[m].y], table.vocab - 1u);
+    if (token < table.first_token || token >= table.end_token) {
+        return;  // another dispatch has its row
+    }
     var sum = 0.0;
     for (var g = lane; g < table.groups; g += WORKGROUP) {
-        var values = weights32(token * table.groups + g, table.planes);
+        var values = weights32((token - table.first_token) * table.groups + g, table.planes);
         for (var i = 0u; i < 32u; i++) {
             let column = g * 32u + i;
             if (column < table.width) {

@@ -4,7 +4,9 @@ struct Linear {
     planes: vec4<u32>,  // where the planes of W start, in vec4
     bias: u32,          // where the bias starts, in vec4; 0: none
     groups: u32,        // K / 32, rounded up
-    pairs: u32,         // pairs of rows of W
+    first_pair: u32,    // the first pair of rows that W has: it may be a part of a larger weight
+    end_pair: u32,      // behind its last
+    all_pairs: u32,     // pairs of all parts
     n_rows: u32,        // rows of W
     x_stride: u32,      // vec4 a row of x
     first_group: u32,   // workgroups that other dispatches of the same linear make before this one
@@ -19,6 +21,11 @@ struct Linear {
 // weight: loops and branches that hang on uniforms alone make it do that.
 fn groups_of_k() -> u32 {
     return min(linear.groups, arrayLength(&x) / 8u);
+}
+
+// The rows of W that make a pair, where the epilogue says which they are.
+fn rows_of_pair(pair: u32) -> vec2<u32> {
+    return min(pair_rows(min(pair, linear.end_pair - 1u) - linear.first_pair), vec2<u32>(linear.n_rows - 1u));
 }
 
 // Biases are f32 behind the planes of W.

@@ -28,9 +28,8 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32
 ) {
     let tile = linear.first_group + workgroup.x;
-    let wanted = tile * TILE_PAIRS + lane;
-    let pair = min(wanted, linear.pairs - 1u);
-    let w_rows = min(pair_rows(pair), vec2<u32>(linear.n_rows - 1u));
+    let pair = tile * TILE_PAIRS + lane;
+    let w_rows = rows_of_pair(pair);
     let own_row = input_row(workgroup.y * TILE_ROWS + lane);
     let x_row = own_row * linear.x_stride;
     scales[lane] = linear.scale * input_scale(own_row);
@@ -60,7 +59,7 @@ fn main(
     for (var r = 0u; r < 8u; r++) {
         let m = workgroup.y * TILE_ROWS + r;
         var tally = tally_none();
-        if (wanted < linear.pairs) {
+        if (pair < linear.end_pair) {
             tally = store(m, pair, sums[r] * scales[r] + biases(w_rows));
         }
         if (HAS_TALLY) {
@@ -73,7 +72,7 @@ fn main(
         for (var i = 1u; i < 8u; i++) {
             tally = tally_join(tally, tallies[lane * 8u + i]);
         }
-        let tiles = (linear.pairs + TILE_PAIRS - 1u) / TILE_PAIRS;
+        let tiles = (linear.all_pairs + TILE_PAIRS - 1u) / TILE_PAIRS;
         tally_write(workgroup.y * TILE_ROWS + lane, tile, tiles, tally);
     }
 }

@@ -19,14 +19,9 @@ var<workgroup> x_tile: array<vec4<f32>, 256>;  // [8 quads of K, 32 rows]
 var<workgroup> scales: array<f32, 32>;         // [32 rows]
 var<workgroup> tallies: array<Tally, 256>;     // [32 rows, 8 lanes]
 
-fn rows_of(tile: u32, index: u32) -> vec2<u32> {
-    let pair = min(tile * TILE_PAIRS + index, linear.pairs - 1u);
-    return min(pair_rows(pair), vec2<u32>(linear.n_rows - 1u));
-}
-
 fn fetch(tile: u32, first_row: u32, lane: u32, g: u32) {
     if (lane < 32u) {
-        let pair = rows_of(tile, lane / 2u);
+        let pair = rows_of_pair(tile * TILE_PAIRS + lane / 2u);
         var w = weights32(select(pair.x, pair.y, lane % 2u == 1u) * linear.groups + g, linear.planes);
         for (var i = 0u; i < 8u; i++) {
             w_tile[i * 32u + lane] = w[i];
@@ -79,8 +74,8 @@ fn main(
         var tally = tally_none();
         for (var p = 0u; p < 2u; p++) {
             let pair = tile * TILE_PAIRS + p * 8u + column;
-            if (pair < linear.pairs) {
-                let y = select(scaled.xy, scaled.zw, p == 1u) + biases(rows_of(tile, p * 8u + column));
+            if (pair < linear.end_pair) {
+                let y = select(scaled.xy, scaled.zw, p == 1u) + biases(rows_of_pair(pair));
                 tally = tally_join(tally, store(m, pair, y));
             }
         }
@@ -95,7 +90,7 @@ fn main(
             for (var i = 1u; i < 8u; i++) {
                 tally = tally_join(tally, tallies[lane * 8u + i]);
             }
-            tally_write(first_row + lane, tile, (linear.pairs + TILE_PAIRS - 1u) / TILE_PAIRS, tally);
+            tally_write(first_row + lane, tile, (linear.all_pairs + TILE_PAIRS - 1u) / TILE_PAIRS, tally);
         }
     }
 }

@@ -23,14 +23,13 @@ var<workgroup> tallies: array<Tally, PAIRS * M>;
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32
 ) {
     let team = lane / TEAM;
     let member = lane % TEAM;
-    let wanted = workgroup.x * PAIRS + team;
-    let pair = min(wanted, linear.pairs - 1u);
-    let w_rows = min(pair_rows(pair), vec2<u32>(linear.n_rows - 1u));
+    let tile = linear.first_group + workgroup.x;
+    let pair = tile * PAIRS + team;
+    let w_rows = rows_of_pair(pair);
 
     var sums: array<vec2<f32>, M>;
     for (var m = 0u; m < M; m++) {
@@ -68,7 +67,7 @@ fn main(
     if (member == 0u) {
         for (var m = 0u; m < M; m++) {
             var tally = tally_none();
-            if (wanted < linear.pairs) {
+            if (pair < linear.end_pair) {
                 tally = store(m, pair, sums[m] * (linear.scale * input_scale(input_row(m))) + biases(w_rows));
             }
             if (HAS_TALLY) {
@@ -83,7 +82,7 @@ fn main(
             for (var i = 1u; i < PAIRS; i++) {
                 tally = tally_join(tally, tallies[lane * PAIRS + i]);
             }
-            tally_write(lane, workgroup.x, workgroups.x, tally);
+            tally_write(lane, tile, (linear.all_pairs + PAIRS - 1u) / PAIRS, tally);
         }
     }
 }

@@ -59,8 +59,8 @@ class LinearKernel:
         kernel = self.compose(blocks, input, epilogue, parameters or {}, kv)
         linear = blocks.uniform(pairs=pairs, biased=biases is not None, scale=scale)
         bound = {"W": blocks.laid_out(biases), "x": padded(x), **arrays}
-        assert isinstance(linear["pairs"], int)
-        groups = self.groups(linear["pairs"], len(x) if rows is None else rows)
+        assert isinstance(linear["all_pairs"], int)
+        groups = self.groups(linear["all_pairs"], len(x) if rows is None else rows)
         return gpu.run(kernel, bound, {"linear": linear, **uniforms}, groups)
 
 
@@ -117,6 +117,8 @@ def embed(
         "stride": stride,
         "context": tokens.shape[1],
         "vocab": blocks.rows,
+        "first_token": 0,
+        "end_token": blocks.rows,
     }
     kernel = compose("embed.wgsl", includes={"quant": blocks.type.shader})
     return gpu.run(kernel, arrays, {"table": table}, (len(rows),))

@@ -126,10 +126,10 @@ def test_a_context_that_memory_cuts_is_told() -> None:
 
 
 def test_a_model_too_large_for_the_adapter_is_told_with_the_numbers() -> None:
-    small = replace(WIDE, limits={**WIDE.limits, "max-storage-buffer-binding-size": 90_000})
+    small = replace(WIDE, limits={**WIDE.limits, "max-storage-buffer-binding-size": 60_000})
     report = inspected(TINY, adapter=small)
     assert report.verdict == "does not run"
-    assert "token_embd.weight needs 98,304 bytes in one binding, and the adapter allows 90,000" in report.problems[0]
+    assert "layer 0 needs 69,632 bytes in one binding, and the adapter allows 60,000" in report.problems[0]
     assert report.memory is not None, "what it would take is told all the same"
 
 

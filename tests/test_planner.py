@@ -33,6 +33,7 @@ from shaderlm.planner.weights import weight_specs
 from shaderlm.tensors import F16, F32, Q4_0, Q4_1, Q8_0
 
 ADAPTERS = pytest.mark.parametrize("adapter", [GPU, CPU], ids=["gpu", "cpu"])
+LIMIT = 128 << 20  # bytes of a binding
 MODES: list[tuple[Mode, int]] = [("logits", 32), ("prefill", 64), *(("decode", rows) for rows in DECODE_ROWS)]
 
 
@@ -146,7 +147,7 @@ def test_heads_that_no_kernel_takes_are_refused(head_dim: int) -> None:
 
 def test_linears_of_one_type_behind_one_norm_are_joined() -> None:
     ops, graph = graph_of(config_of({**SMOLLM2, "n_layers": 1}))
-    specs = weight_specs(ops, types_of(graph, Q4_1), 49152)
+    specs = weight_specs(ops, types_of(graph, Q4_1), 49152, LIMIT)
     assert [name for name in specs if "+" in name] == [
         "blk.0.attn_q.weight+blk.0.attn_k.weight+blk.0.attn_v.weight",
         "blk.0.ffn_gate.weight+blk.0.ffn_up.weight",
@@ -158,7 +159,7 @@ def test_linears_of_one_type_behind_one_norm_are_joined() -> None:
 def test_linears_of_several_types_are_joined_by_type() -> None:
     ops, graph = graph_of(config_of({**SMOLLM2, "n_layers": 1}))
     types = types_of(graph, Q4_0, {"blk.0.attn_k.weight": Q8_0, "blk.0.ffn_up.weight": F16})
-    names = list(weight_specs(ops, types, 49152))
+    names = list(weight_specs(ops, types, 49152, LIMIT))
     assert "blk.0.attn_q.weight+blk.0.attn_v.weight" in names
     assert {"blk.0.attn_k.weight", "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"} <= set(names)
 
@@ -167,7 +168,7 @@ def test_linears_of_several_types_are_joined_by_type() -> None:
 def test_norms_and_biases_must_be_f32(name: str) -> None:
     ops, graph = graph_of(config_of({**SMOLLM2, "n_layers": 1}, {"blk.0.attn_q.bias"}))
     with pytest.raises(UnknownWeightType, match=f"{name} is stored as F16"):
-        weight_specs(ops, types_of(graph, Q4_1, {name: F16}), 49152)
+        weight_specs(ops, types_of(graph, Q4_1, {name: F16}), 49152, LIMIT)
 
 
 # Counts
@@ -362,7 +363,7 @@ def test_the_kernel_for_subgroups_of_eight_runs_on_no_others(size: int | None) -
 
 def test_a_vector_needs_no_padding_in_memory() -> None:
     ops, graph = graph_of(config_of({**SMOLLM2, "hidden_size": 90, "n_layers": 1}))
-    specs = weight_specs(ops, types_of(graph, F32), 49152)
+    specs = weight_specs(ops, types_of(graph, F32), 49152, LIMIT)
     assert specs["output_norm.weight"].resident_bytes == 4 * 90
     assert specs["blk.0.ffn_down.weight"].resident_bytes == 4 * 90 * 1536
     assert specs["token_embd.weight"].resident_bytes == 4 * 96 * 49152

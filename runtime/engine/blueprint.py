@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from ..errors import InvalidConfig, InvalidOption
 from ..formats.checkpoint import Checkpoint
@@ -15,7 +14,7 @@ from ..planner.capability import check_capability
 from ..planner.choice import DECODE_ROWS, Deployment, KvDtype, choose_kernels
 from ..planner.fuse import Attend, FusedOp, fuse
 from ..planner.lower import Mode, lower
-from ..planner.memory import MemoryEstimate, estimate, fitting_context
+from ..planner.memory import MemoryEstimate, binding_limit, estimate, fitting_context
 from ..planner.plan import Plan, WeightSpec
 from ..planner.weights import weight_specs
 from ..tensors import WeightType
@@ -33,10 +32,9 @@ class Blueprint:
     layers: tuple[LayerShape, ...]
     _plans: dict[tuple[Deployment, Mode, int], Plan] = field(default_factory=dict, init=False, repr=False)
 
-    @cached_property
-    def specs(self) -> Mapping[str, WeightSpec]:
+    def specs(self, deployment: Deployment) -> Mapping[str, WeightSpec]:
         """Every weight that the model's plans bind, by name."""
-        return weight_specs(self.ops, self.types, self.config.vocab_size)
+        return weight_specs(self.ops, self.types, self.config.vocab_size, deployment.binding_limit)
 
     def deployment(
         self,
@@ -50,7 +48,8 @@ class Blueprint:
         """How the model would run on an adapter with a context of so many positions, without the variants `dropped`."""
         windows = tuple(dict.fromkeys(shape.window for shape in self.layers))
         choice = choose_kernels(adapter, context, dropped)
-        return Deployment(choice, context, slots, kv_dtype, windows, adapter.prologue)
+        limit = binding_limit(adapter)
+        return Deployment(choice, context, slots, kv_dtype, windows, adapter.prologue, limit)
 
     def fitting(
         self,
@@ -81,11 +80,11 @@ class Blueprint:
 
     def memory(self, deployment: Deployment) -> MemoryEstimate:
         """What the model takes when its whole context is in use."""
-        return estimate(self.specs.values(), self.layers, self._answering_plans(deployment), deployment)
+        return estimate(self.specs(deployment).values(), self.layers, self._answering_plans(deployment), deployment)
 
     def check_adapter(self, deployment: Deployment, adapter: Adapter) -> None:
         """Raise UnsuitableAdapter, naming a tensor and its type, where kernels need more than the adapter has."""
-        check_capability(self._answering_plans(deployment), self.specs, adapter)
+        check_capability(self._answering_plans(deployment), self.specs(deployment), adapter)
 
     def _answering_plans(self, deployment: Deployment) -> list[Plan]:
         """Those that answers are made with."""

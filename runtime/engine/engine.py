@@ -81,7 +81,7 @@ class Engine:
         model.check_adapter(deployment, gpu.adapter)
         engine = cls(gpu, model, deployment, model.memory(deployment))
         try:
-            await engine._open(model.specs, progress or (lambda _: None))
+            await engine._open(model.specs(deployment), progress or (lambda _: None))
         except BaseException as error:
             engine.close()
             if isinstance(error, OutOfMemory | MemoryError):

@@ -5,7 +5,7 @@ move their planes to their places, and before a staging buffer is used again its
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..formats.checkpoint import Checkpoint, TensorInfo
 from ..host import BindGroup, BoundBuffer, Buffer, ByteSource, Chunk, Gpu, Pipeline, Usage
@@ -74,7 +74,7 @@ class WeightLoader:
             self.gpu.write_buffer(weight.buffer, 0, spec.type.codebook)
         first_row = 0
         for i, (name, rows) in enumerate(zip(spec.tensors, spec.rows, strict=True)):
-            tensor = self.checkpoint.tensors[name]
+            tensor = _rows_of(self.checkpoint.tensors[name], spec.first_row, rows, spec)
             first_byte = first_row * spec.width * spec.type.bytes
             if spec.vector or (_keeps_its_layout(spec) and first_byte % 4 == 0):
                 await self._copy(tensor, weight.buffer, first_byte)
@@ -83,7 +83,8 @@ class WeightLoader:
             bias = spec.biases[i] if spec.biases else None
             if bias is not None:
                 end = plane_offsets(spec.type, spec.n_rows * spec.padded_blocks)[-1]
-                await self._copy(self.checkpoint.tensors[bias], weight.buffer, end + 4 * first_row)
+                biases = _slice(self.checkpoint.tensors[bias], 4 * spec.first_row, 4 * rows)
+                await self._copy(biases, weight.buffer, end + 4 * first_row)
             first_row += rows
 
     async def _copy(self, tensor: TensorInfo, buffer: Buffer, offset: int) -> None:
@@ -202,6 +203,16 @@ def plane_moves(
             "first_block": first_block,
             "first_row": first_row,
         }
+
+
+def _rows_of(tensor: TensorInfo, first: int, rows: int, spec: WeightSpec) -> TensorInfo:
+    """Rows [first, first + rows) of a tensor, as a tensor."""
+    row = spec.type.size(spec.width)
+    return _slice(tensor, first * row, rows * row)
+
+
+def _slice(tensor: TensorInfo, first_byte: int, size: int) -> TensorInfo:
+    return replace(tensor, offset=tensor.offset + first_byte, size=size)
 
 
 async def _chunks(source: ByteSource, tensor: TensorInfo, step: int) -> AsyncIterator[tuple[int, int, Chunk]]:

@@ -96,6 +96,7 @@ class Deployment:
     kv_dtype: KvDtype
     windows: tuple[int | None, ...]  # the layer groups: layers of one attention window share page tables
     prologue: str = ""  # WGSL lines before a kernel that uses subgroups
+    binding_limit: int = 128 << 20  # bytes of a weight that a kernel may bind: at least what WebGPU guarantees
 
     @property
     def max_pages(self) -> int:

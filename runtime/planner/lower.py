@@ -9,11 +9,11 @@ from .assembly import Assembly, Groups
 from .choice import PAGE, Deployment, LinearKernel
 from .compose import Value, composed
 from .fuse import AddProjection, Attend, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
-from .plan import EVERY_ROW, ONE, Extent, Plan, WeightSpec
+from .plan import EVERY_ROW, ONE, Extent, Plan
 from .rope_turns import rope_uniform
 from .shares import head_shares, shares
 from .vocabulary import VocabularyLayout
-from .weights import Types, join, linear_uniform, plane_starts, single
+from .weights import Parts, Types, gate_up, linear_uniform, plane_starts, qkv, single, table
 from .work import NO_WORK, Work
 
 Mode = Literal["decode", "prefill", "logits"]
@@ -76,44 +76,43 @@ class _Lowering:
 
     def embed(self, op: EmbedRows) -> None:
         width = op.next_norm.x.width
-        weight = WeightSpec(op.weight, (op.weight,), self.types[op.weight], (self.vocab_size,), width, (None,))
-        self.dispatch(
-            "embed",
-            "embed.wgsl",
-            {"quant": weight.type.shader},
-            {},
-            {
-                "W": f"weight:{op.weight}",
-                "rows": "rows",
-                "tokens": "tokens",
-                "residual": self.value("residual", width),
-                "normed": self.linear_input("normed", width),
-                "sums": self.value("sums", 1),
-                "gain": f"weight:{op.next_norm.weight}",
-            },
-            {
-                "table": {
-                    "planes": plane_starts(weight),
-                    "groups": weight.groups,
-                    "width": width,
-                    "stride": _padded(width),
-                    "context": self.d.context,
-                    "vocab": self.vocab_size,
-                }
-            },
-            (EVERY_ROW, ONE, ONE),
-            work=Work(width / self.d.choice.linear_rate),
-        )
+        bound = {
+            "rows": "rows",
+            "tokens": "tokens",
+            "residual": self.value("residual", width),
+            "normed": self.linear_input("normed", width),
+            "sums": self.value("sums", 1),
+            "gain": f"weight:{op.next_norm.weight}",
+        }
+        for part in table(op.weight, self.vocab_size, width, self.types, self.d.binding_limit):
+            uniform = {
+                "planes": plane_starts(part),
+                "groups": part.groups,
+                "width": width,
+                "stride": _padded(width),
+                "context": self.d.context,
+                "vocab": self.vocab_size,
+                "first_token": part.first_row,
+                "end_token": part.first_row + part.n_rows,
+            }
+            self.dispatch(
+                "embed",
+                "embed.wgsl",
+                {"quant": part.type.shader},
+                {},
+                {"W": f"weight:{part.name}", **bound},
+                {"table": uniform},
+                (EVERY_ROW, ONE, ONE),
+                work=Work(width / self.d.choice.linear_rate),
+            )
         self.n_parts = 1
 
     def project_qkv(self, op: ProjectQkv) -> None:
         a = op.attention
-        for weight in join((op.q, op.k, op.v), self.types):
-            q_rows, k_rows = (sum(n for t, n in zip(weight.tensors, weight.rows, strict=True) if t == linear.weight)
-                              for linear in (op.q, op.k))  # fmt: skip
+        for parts in qkv(op, self.types, self.d.binding_limit):
             heads = {
-                "q_pairs": q_rows // 2,
-                "k_pairs": k_rows // 2,
+                "q_pairs": op.q.width // 2 if op.q.weight in parts[0].tensors else 0,
+                "k_pairs": op.k.width // 2 if op.k.weight in parts[0].tensors else 0,
                 "head_dim": a.head_dim,
                 "n_heads": a.n_heads,
                 "n_kv_heads": a.n_kv_heads,
@@ -122,7 +121,7 @@ class _Lowering:
             }
             self.linear(
                 "qkv",
-                weight,
+                parts,
                 "normed",
                 "qkv",
                 {
@@ -203,12 +202,11 @@ class _Lowering:
         )
 
     def add_projection(self, op: AddProjection) -> None:
-        weight = single(op.linear, self.types)
         width = op.linear.width
         source = "attended" if isinstance(op.linear.x, Attention) else "gated"
         self.n_parts = self.linear(
             "project",
-            weight,
+            single(op.linear, self.types, self.d.binding_limit),
             source,
             "residual",
             {
@@ -227,17 +225,16 @@ class _Lowering:
         width = op.gate.width
         out = {"out": {"width": width, "stride": _padded(width)}}
         y = {"y": self.linear_input("gated", width)}
-        weights = join((op.gate, op.up), self.types)
+        weights = gate_up(op, self.types, self.d.binding_limit)
         epilogues = ("gated",) if len(weights) == 1 else ("plain", "up")
-        for weight, epilogue in zip(weights, epilogues, strict=True):
-            self.linear(epilogue, weight, "normed", epilogue, y, out, layer=op.layer, norm=norm)
+        for parts, epilogue in zip(weights, epilogues, strict=True):
+            self.linear(epilogue, parts, "normed", epilogue, y, out, layer=op.layer, norm=norm)
 
     def make_logits(self, op: MakeLogits) -> None:
         vocabulary = VocabularyLayout(self.vocab_size)
-        weight = single(op.linear, self.types)
         self.n_blocks = self.linear(
             "logits",
-            weight,
+            single(op.linear, self.types, self.d.binding_limit),
             "normed",
             "logits",
             {
@@ -312,7 +309,7 @@ class _Lowering:
     def linear(
         self,
         label: str,
-        weight: WeightSpec,
+        parts: Parts,
         x: str,
         epilogue: str,
         bound: Mapping[str, str],
@@ -323,33 +320,37 @@ class _Lowering:
         selected: bool = False,
         parameters: Mapping[str, Value] | None = None,
     ) -> int:
-        """A linear with its epilogue, of many rows in several dispatches where one is assumed to take too long.
+        """A linear with its epilogue, in a dispatch for each part and in several where one is assumed to take too long.
 
         Returns the workgroups along the weight's rows.
         """
         kernel = self.kernel(selected=selected)
-        pairs = -(-weight.n_rows // 2)
-        groups = -(-pairs // kernel.pairs)
-        tiles = Extent(rows_per_group=kernel.rows)
-        work = Work(2 * kernel.pairs * kernel.rows * 32 * weight.groups / self.d.choice.linear_rate)
-        dispatches = shares(groups, tiles.count(self.rows, 1) * work.fixed) if kernel.rows else [(0, groups)]
         includes = {
-            "quant": weight.type.shader,
+            "quant": parts[0].type.shader,
             "input": "input/" + ("selected" if selected else "normed" if norm else "plain") + ".wgsl",
             "epilogue": f"epilogue/{epilogue}.wgsl",
             "kv": f"kv/{self.d.kv_dtype}.wgsl",
         }
-        all_bound = {"W": f"weight:{weight.name}", "x": x, **bound}
+        all_bound = {"x": x, **bound}
         all_uniforms = dict(uniforms)
         if norm is not None:
             all_bound["parts"] = "sums"
             all_uniforms["norm"] = norm
-        for first, count in dispatches:
-            all_uniforms["linear"] = linear_uniform(weight, pairs, first)
-            extents = (Extent(count), tiles, ONE)
-            given = {**kernel.parameters, **(parameters or {})}
-            self.dispatch(label, kernel.file, includes, given, all_bound, all_uniforms, extents, layer, work)
-        return groups
+        tiles = Extent(rows_per_group=kernel.rows)
+        work = Work(2 * kernel.pairs * kernel.rows * 32 * parts[0].groups / self.d.choice.linear_rate)
+        given = {**kernel.parameters, **(parameters or {})}
+        all_pairs = sum(-(-part.n_rows // 2) for part in parts)
+        first_pair = 0
+        for part in parts:
+            its = {"W": f"weight:{part.name}", **all_bound}
+            groups = -(-part.n_rows // (2 * kernel.pairs))
+            cuts = shares(groups, tiles.count(self.rows, 1) * work.fixed) if kernel.rows else [(0, groups)]
+            for first, count in cuts:
+                all_uniforms["linear"] = linear_uniform(part, first_pair, all_pairs, first_pair // kernel.pairs + first)
+                extents = (Extent(count), tiles, ONE)
+                self.dispatch(label, kernel.file, includes, given, its, all_uniforms, extents, layer, work)
+            first_pair += -(-part.n_rows // 2)
+        return -(-all_pairs // kernel.pairs)
 
     def norm(self, width: int, eps: float) -> dict[str, object]:
         return {"n_parts": self.n_parts, "width": width, "eps": eps}

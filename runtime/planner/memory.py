@@ -13,6 +13,7 @@ from .vocabulary import VocabularyLayout
 STAGING_BYTES = 4 << 20  # of one buffer that weights are uploaded through
 RING = 2  # such buffers
 SEQUENCE_BYTES = 112  # of `Sequence` in sequence.wgsl: what a slot's tokens are drawn by
+GUARANTEED_BINDING = 128 << 20  # bytes, of every WebGPU device
 LEAST_CONTEXT = 512  # a context smaller than this is not chosen silently
 
 
@@ -87,6 +88,12 @@ def shared_sizes(deployment: Deployment, vocabulary: VocabularyLayout) -> dict[s
     }
 
 
+def binding_limit(adapter: Adapter) -> int:
+    """Bytes that a kernel may bind of a buffer, where WebGPU guarantees 128 MiB."""
+    limits = ("max-storage-buffer-binding-size", "max-buffer-size")
+    return min(adapter.limits.get(name, GUARANTEED_BINDING) for name in limits)
+
+
 def fitting_context(
     memory_at: Callable[[int], MemoryEstimate],
     wanted: int,
@@ -100,7 +107,7 @@ def fitting_context(
 
     `available` is None where nobody knows. Raises ModelTooLarge.
     """
-    limit = min(adapter.limits["max-storage-buffer-binding-size"], adapter.limits["max-buffer-size"])
+    limit = binding_limit(adapter)
     context = wanted
     while True:
         memory = memory_at(context)

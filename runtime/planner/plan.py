@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..tensors import WeightType, plane_offsets
@@ -14,17 +14,24 @@ from .work import DISPATCH_SECONDS, NO_WORK, Work
 class WeightSpec:
     """A weight as it lies on the GPU: tensors of one type joined by rows, padded to groups of 32, biases behind.
 
-    A `vector` (a norm's gain) is kept as the file has it.
+    A `vector` (a norm's gain) is kept as the file has it. Of tensors that no binding takes whole it is a part: `rows`
+    of each from `first_row` on.
     """
 
     name: str
     tensors: tuple[str, ...]
     type: WeightType
-    rows: tuple[int, ...]  # of each tensor
+    rows: tuple[int, ...]  # from each tensor
     width: int  # K, values a row
     biases: tuple[str | None, ...] = ()
     vector: bool = False
     scale: float = 1.0  # what the products with a linear's weight are multiplied by
+    first_row: int = 0  # of each tensor
+
+    def part(self, first_row: int, rows: int) -> "WeightSpec":
+        """So many rows of each tensor, from `first_row` on."""
+        name = f"{self.name}[{first_row}:{first_row + rows}]"
+        return replace(self, name=name, rows=(rows,) * len(self.tensors), first_row=first_row)
 
     @property
     def n_rows(self) -> int:

@@ -1,5 +1,9 @@
-"""Which tensors lie together on the GPU: linears that read one norm, grouped by weight type and scale."""
+"""Which tensors lie together on the GPU: linears that read one norm, grouped by weight type and scale.
 
+What is larger than a binding may be is divided by rows, and every part gets a buffer and a dispatch of its own.
+"""
+
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import UnknownWeightType
@@ -9,22 +13,39 @@ from .fuse import AddProjection, EmbedRows, FusedOp, GateUp, MakeLogits, Project
 from .plan import WeightSpec
 
 Types = Mapping[str, WeightType]
+Parts = list[WeightSpec]  # of one linear, in the order of its rows
+
+WHOLE_WORKGROUPS = 64  # rows that are whole workgroups of every kernel of a linear
 
 
-def join(linears: Sequence[Linear], types: Types) -> list[WeightSpec]:
-    """One spec per weight type and scale among `linears`, in their order.
+def qkv(op: ProjectQkv, types: Types, limit: int) -> list[Parts]:
+    """Q, K and V joined by weight type and scale, or each for itself where a binding of `limit` bytes is too small.
 
     Raises UnknownWeightType for a bias that is not F32.
     """
-    alike: dict[tuple[WeightType, float], list[Linear]] = {}
-    for linear in linears:
-        alike.setdefault((types[linear.weight], linear.scale), []).append(linear)
-    return [_spec(members, weight_type, types) for (weight_type, _), members in alike.items()]
+    joined = _join((op.q, op.k, op.v), types)
+    if all(spec.resident_bytes <= limit for spec in joined):
+        return [[spec] for spec in joined]
+    whole_heads = math.lcm(WHOLE_WORKGROUPS, op.attention.head_dim)
+    return [_divided(_spec([linear], types[linear.weight], types), limit, whole_heads) for linear in (op.q, op.k, op.v)]
 
 
-def single(linear: Linear, types: Types) -> WeightSpec:
-    """As `join`, for a linear of its own."""
-    return _spec([linear], types[linear.weight], types)
+def gate_up(op: GateUp, types: Types, limit: int) -> list[Parts]:
+    """Gate and up joined if they have one weight type and scale; a part has the same rows of both.
+
+    Raises UnknownWeightType for a bias that is not F32.
+    """
+    return [_divided(spec, limit) for spec in _join((op.gate, op.up), types)]
+
+
+def single(linear: Linear, types: Types, limit: int) -> Parts:
+    """A linear of its own. Raises UnknownWeightType for a bias that is not F32."""
+    return _divided(_spec([linear], types[linear.weight], types), limit)
+
+
+def table(name: str, rows: int, width: int, types: Types, limit: int) -> Parts:
+    """An embedding, which the output head may read too."""
+    return _divided(WeightSpec(name, (name,), types[name], (rows,), width, (None,)), limit)
 
 
 def vector(name: str, width: int, types: Types) -> WeightSpec:
@@ -33,16 +54,13 @@ def vector(name: str, width: int, types: Types) -> WeightSpec:
     return WeightSpec(name, (name,), F32, (1,), width, vector=True)
 
 
-def table(name: str, rows: int, width: int, types: Types) -> WeightSpec:
-    return WeightSpec(name, (name,), types[name], (rows,), width, (None,))
-
-
-def weight_specs(ops: Iterable[FusedOp], types: Types, vocab_size: int) -> dict[str, WeightSpec]:
-    """Every weight that the plans of a model bind, by name."""
+def weight_specs(ops: Iterable[FusedOp], types: Types, vocab_size: int, limit: int) -> dict[str, WeightSpec]:
+    """Every weight that the plans of a model bind, by name, none larger than `limit` bytes if rows can be parted."""
     specs: dict[str, WeightSpec] = {}
     for op in ops:
-        for spec in _specs_of(op, types, vocab_size):
-            specs.setdefault(spec.name, spec)
+        for parts in _parts_of(op, types, vocab_size, limit):
+            for spec in parts:
+                specs.setdefault(spec.name, spec)
     return specs
 
 
@@ -52,15 +70,20 @@ def plane_starts(weight: WeightSpec) -> tuple[int, ...]:
     return tuple(starts + [0] * (4 - len(starts)))
 
 
-def linear_uniform(weight: WeightSpec, pairs: int, first_group: int) -> dict[str, object]:
-    """The uniform `Linear` of linear.wgsl, for a dispatch that begins with the workgroup `first_group`."""
+def linear_uniform(weight: WeightSpec, first_pair: int, all_pairs: int, first_group: int) -> dict[str, object]:
+    """The uniform `Linear` of linear.wgsl, for a dispatch that begins with the workgroup `first_group`.
+
+    `weight` has the pairs from `first_pair` on of a linear that has `all_pairs`.
+    """
     has_bias = any(bias is not None for bias in weight.biases)
     end = plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[-1] // 16
     return {
         "planes": plane_starts(weight),
         "bias": end if has_bias else 0,
         "groups": weight.groups,
-        "pairs": pairs,
+        "first_pair": first_pair,
+        "end_pair": first_pair + -(-weight.n_rows // 2),
+        "all_pairs": all_pairs,
         "n_rows": weight.n_rows,
         "x_stride": weight.groups * 8,
         "first_group": first_group,
@@ -68,20 +91,42 @@ def linear_uniform(weight: WeightSpec, pairs: int, first_group: int) -> dict[str
     }
 
 
-def _specs_of(op: FusedOp, types: Types, vocab_size: int) -> list[WeightSpec]:
+def _parts_of(op: FusedOp, types: Types, vocab_size: int, limit: int) -> list[Parts]:
     match op:
         case EmbedRows(weight, norm):
-            return [table(weight, vocab_size, norm.x.width, types), vector(norm.weight, norm.x.width, types)]
-        case ProjectQkv(q, k, v):
-            return join((q, k, v), types)
-        case GateUp(gate, up):
-            return join((gate, up), types)
+            width = norm.x.width
+            return [table(weight, vocab_size, width, types, limit), [vector(norm.weight, width, types)]]
+        case ProjectQkv():
+            return qkv(op, types, limit)
+        case GateUp():
+            return gate_up(op, types, limit)
         case AddProjection(linear, _, norm):
-            return [single(linear, types), vector(norm.weight, norm.x.width, types)]
+            return [single(linear, types, limit), [vector(norm.weight, norm.x.width, types)]]
         case MakeLogits(linear):
-            return [single(linear, types)]
+            return [single(linear, types, limit)]
         case _:
             return []
+
+
+def _join(linears: Sequence[Linear], types: Types) -> list[WeightSpec]:
+    """One spec per weight type and scale, in the order of the linears."""
+    alike: dict[tuple[WeightType, float], list[Linear]] = {}
+    for linear in linears:
+        alike.setdefault((types[linear.weight], linear.scale), []).append(linear)
+    return [_spec(members, weight_type, types) for (weight_type, _), members in alike.items()]
+
+
+def _divided(spec: WeightSpec, limit: int, unit: int = WHOLE_WORKGROUPS) -> Parts:
+    """Parts of at most `limit` bytes, all but the last of whole units of rows. A row that is too long stays whole."""
+    rows, size = spec.rows[0], spec.resident_bytes
+    if size <= limit:
+        return [spec]
+    fitting = rows * limit // size // unit * unit
+    while fitting and spec.part(0, fitting).resident_bytes > limit:  # for what does not shrink with the rows
+        fitting -= unit
+    if not fitting:
+        return [spec]
+    return [spec.part(first, min(fitting, rows - first)) for first in range(0, rows, fitting)]
 
 
 def _spec(linears: Sequence[Linear], weight_type: WeightType, types: Types) -> WeightSpec:

@@ -14,7 +14,7 @@ struct Gated {
 @group(0) @binding(7) var<uniform> out: Gated;
 
 fn pair_rows(pair: u32) -> vec2<u32> {
-    return vec2<u32>(pair, out.width + pair);
+    return vec2<u32>(pair, linear.n_rows / 2u + pair);
 }
 
 fn store(m: u32, pair: u32, value: vec2<f32>) -> Tally {
