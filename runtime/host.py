@@ -71,6 +71,9 @@ class ByteSource(Protocol):
     async def chunk(self, offset: int, size: int) -> Chunk:
         """`size` bytes for `Gpu.write_buffer`, without a copy where the host can."""
 
+    def close(self) -> None:
+        """Give back what it takes to read. Idempotent."""
+
 
 class Gpu(Protocol):
     """A device. Every call is made from the thread that owns it."""

@@ -21,6 +21,7 @@ class BytesSource:
     name: str = "model.gguf"
     claimed: int | None = None
     reads: list[tuple[int, int]] = field(default_factory=list)  # (offset, size)
+    closed: bool = False
 
     @property
     def size(self) -> int:
@@ -32,6 +33,9 @@ class BytesSource:
 
     async def chunk(self, offset: int, size: int) -> memoryview:
         return memoryview(self.data)[offset : offset + size]
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def wait(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -272,11 +272,6 @@ def test_frequency_factors_are_a_row_of_f32(shape: tuple[int, ...], weight_type:
         checkpoint({}, {"rope_freqs.weight": tensor(np.ones(shape), weight_type)})
 
 
-def test_one_part_of_a_split_model_is_refused() -> None:
-    with pytest.raises(InvalidFile, match=r"model\.gguf is one of the 3 parts of a model\. Join them"):
-        checkpoint({"split.count": 3})
-
-
 # Real files, against the `gguf` package's reader
 
 VOCABULARIES = ["gpt-2", "deepseek-llm", "llama-spm", "phi-3", "bert-bge"]

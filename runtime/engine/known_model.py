@@ -54,6 +54,9 @@ class KnownBytes:
     async def chunk(self, offset: int, size: int) -> bytes:
         return self._data[offset : offset + size]
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 def known_model(weight_type: WeightType) -> Checkpoint:
     """The tiny Llama with all its matrices in one type."""

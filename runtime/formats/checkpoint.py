@@ -14,7 +14,7 @@ class TensorInfo:
     name: str  # canonical: "blk.3.attn_q.weight"
     shape: tuple[int, ...]
     type: WeightType
-    offset: int  # bytes from the start of the file
+    offset: int  # bytes from the start of the source
     size: int  # bytes
 
     @property
@@ -47,13 +47,13 @@ class TokenizerData:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One model file, read but for its weights."""
+    """One model, read but for its weights."""
 
-    name: str  # the file's name, for messages
+    name: str  # the name of its file, or of the first of its files, for messages
     source: ByteSource
     architecture: str  # "llama"
     hyperparameters: Mapping[str, object]  # canonical names (n_layers, rope_theta, ...): what models/ reads
     tensors: Mapping[str, TensorInfo]
     tokenizer: TokenizerData | None = None
-    metadata: Mapping[str, object] = field(default_factory=dict)  # the file's own keys
+    metadata: Mapping[str, object] = field(default_factory=dict)  # the (first) file's own keys
     weight_scales: Mapping[str, float] = field(default_factory=dict)  # factors on the products of linears, by weight

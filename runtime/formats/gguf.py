@@ -1,17 +1,20 @@
 """GGUF files (llama.cpp's format): the header, the table of tensors held against the file, and the `Checkpoint`."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from ..errors import InvalidConfig, InvalidFile, TensorOutOfFile, TruncatedFile, UnknownWeightType
 from ..host import ByteSource
+from ..parts import JoinedSource
 from ..tensors import BY_GGML, WEIGHT_TYPES, WeightType
 from .checkpoint import Checkpoint, TensorInfo
 from .gguf_cursor import MoreBytesNeeded
 from .gguf_fields import hyperparameters
 from .gguf_header import GgufHeader, HeaderReader, TensorLine
 from .gguf_scales import take_scales
+from .gguf_split import check_split
 from .gguf_tokenizer import tokenizer_data
 
 FIRST_READ = 1 << 20  # bytes: the whole header of most models with a small vocabulary
@@ -41,13 +44,15 @@ UNKNOWN = "which this version does not know"
 
 
 async def read_gguf(source: ByteSource) -> Checkpoint:
-    """Read and check all of a GGUF file but its weights.
+    """Read and check all of a GGUF model but its weights: one file, or the parts of a JoinedSource.
 
     Raises InvalidFile and its kinds (TruncatedFile, TensorOutOfFile), UnknownWeightType, InvalidConfig, TokenizerError.
     """
-    header = await read_header(source)
-    _refuse_split(header.metadata, source.name)
-    tensors = tensor_table(header, source.size, source.name)
+    parts = source.parts if isinstance(source, JoinedSource) else (source,)
+    headers = [await read_header(part) for part in parts]
+    check_split(headers, [part.name for part in parts])
+    header = headers[0]
+    tensors = joined_tables(headers, parts)
     architecture = _architecture(header.metadata, source.name)
     factors = await _frequency_factors(source, tensors.pop(FREQUENCY_FACTORS, None))
     scales = await take_scales(source, tensors)
@@ -82,6 +87,17 @@ async def read_header(source: ByteSource) -> GgufHeader:
 
 
 # The table of tensors
+
+
+def joined_tables(headers: Sequence[GgufHeader], parts: Sequence[ByteSource]) -> dict[str, TensorInfo]:
+    """The tensors of all parts, with offsets from the start of the first. Each lies in one part."""
+    tensors: dict[str, TensorInfo] = {}
+    start = 0
+    for header, part in zip(headers, parts, strict=True):
+        for name, tensor in tensor_table(header, part.size, part.name).items():
+            tensors[name] = replace(tensor, offset=start + tensor.offset)
+        start += part.size
+    return tensors
 
 
 def tensor_table(header: GgufHeader, file_size: int, file: str) -> dict[str, TensorInfo]:
@@ -158,15 +174,6 @@ def _architecture(metadata: Mapping[str, object], file: str) -> str:
             "Is this a GGUF file of a language model?"
         )
     return architecture
-
-
-def _refuse_split(metadata: Mapping[str, object], file: str) -> None:
-    parts = metadata.get("split.count", 1)
-    if isinstance(parts, int) and parts > 1:
-        raise InvalidFile(
-            f"{file} is one of the {parts:,} parts of a model. Join them first: "
-            "`llama-gguf-split --merge FIRST_PART JOINED_FILE`."
-        )
 
 
 async def _frequency_factors(source: ByteSource, tensor: TensorInfo | None) -> tuple[float, ...] | None:
