@@ -132,7 +132,7 @@ def prepare(*extras: str, gpu: bool = True) -> None:
 
 
 def fetch_model() -> None:
-    if call(module("shaderlm.hosts.native.cache", MODEL)):
+    if call(module("shaderlm.hosts.native.sources", MODEL)):
         raise Stop(f"the model {MODEL} is missing, for the reason above; then start again")
 
 

@@ -1,13 +1,11 @@
 """The public face: `load` and `load_async`, and the models that they give."""
 
-import os
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from . import log
 from .chat import Message
-from .core import Core, LoadProgress, Prompt, load_core, make_tokenizer
+from .core import Core, LoadProgress, Prompt, make_tokenizer
 from .errors import NoAdapter
 from .formats import read_checkpoint
 from .generation import Chunk, Completion, Request
@@ -16,6 +14,7 @@ from .hosts.native import host as native
 from .hosts.native.memory import available_memory
 from .hosts.native.thread import EngineThread, Stream, run_now
 from .inspection import Inspection, inspect_source
+from .opening import LoadWatch, Source, open_core
 from .options import Options
 from .planner.choice import KvDtype
 from .planner.memory import MemoryEstimate
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 T = TypeVar("T")
-Source = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
 
 
@@ -224,21 +222,25 @@ def load(
     context: int | None = None,
     adapter: str | int | None = None,
     kv_dtype: KvDtype = "f16",
+    verify: bool = False,
     progress: LoadProgress | None = None,
 ) -> Model:
-    """Load a model from a file, a folder with one model, or by a catalogue name such as "smollm2".
+    """Load a model: from a file, the first of its files, a folder with one model, or by its name.
+
+    A name is one of the catalogue, such as "smollm2", or of the Hugging Face Hub, "hf:owner/repo[/file][@revision]".
 
     context: tokens that a prompt and its answer may have together; None takes the model's own, or what memory allows.
     adapter: a part of the adapter's name, or its index in `shaderlm devices`; None takes the best.
     kv_dtype: precision of the KV cache.
-    progress: called with bytes on the GPU and bytes in all, on another thread.
+    verify: hold the file against the SHA-256 in FILE.sha256 beside it, which must be there.
+    progress: called with bytes done and in all, on another thread: of a download, of verifying, of loading in turn.
 
     Raises ModelNotFound, InvalidFile, UnknownArchitecture, UnknownWeightType, InvalidConfig, TensorMismatch,
-    TokenizerError, NoAdapter, UnsuitableAdapter, ModelTooLarge, OutOfMemory, DeviceLost, InvalidOption; and
-    NetworkError, NoSpace, CacheNotWritable or ChecksumMismatch where a catalogue's model has to be fetched.
+    TokenizerError, NoAdapter, UnsuitableAdapter, ModelTooLarge, OutOfMemory, DeviceLost, InvalidOption,
+    ChecksumMismatch; and NetworkError, AccessDenied, NoSpace or CacheNotWritable where it has to be fetched.
     """
-    thread, told = EngineThread(), _LoadWatch(progress)
-    opening = thread.submit(lambda: _open(source, adapter, context, kv_dtype, told))
+    thread, told = EngineThread(), LoadWatch(progress)
+    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, verify, told))
     try:
         return Model(thread, opening.result())
     except BaseException:
@@ -253,13 +255,14 @@ async def load_async(
     context: int | None = None,
     adapter: str | int | None = None,
     kv_dtype: KvDtype = "f16",
+    verify: bool = False,
     progress: LoadProgress | None = None,
 ) -> AsyncModel:
     """As `load`, for an event loop."""
     import asyncio
 
-    thread, told = EngineThread(), _LoadWatch(progress)
-    opening = thread.submit(lambda: _open(source, adapter, context, kv_dtype, told))
+    thread, told = EngineThread(), LoadWatch(progress)
+    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, verify, told))
     try:
         return AsyncModel(thread, await asyncio.wrap_future(opening))
     except BaseException:
@@ -269,8 +272,11 @@ async def load_async(
 
 
 def load_tokenizer(source: Source) -> Tokenizer:
-    """The tokenizer of a model's file alone: needs no GPU and reads no weights. Raises TokenizerError, InvalidFile."""
-    file = native.open_source(source)
+    """The tokenizer of a model's file alone: needs no GPU and reads (on the Hub: fetches) no weights.
+
+    Raises TokenizerError, InvalidFile, and what `load` raises where a name is not found.
+    """
+    file = native.open_headers(source)
     try:
         checkpoint = run_now(read_checkpoint(file))
         tokenizer = make_tokenizer(checkpoint, native.make_codec)
@@ -302,7 +308,7 @@ def inspect(
         if adapter is not None:
             raise
         facts = None
-    file = native.open_source(source)
+    file = native.open_headers(source)
     try:
         free = available_memory(facts) if facts else None
         report = inspect_source(
@@ -311,43 +317,6 @@ def inspect(
         return run_now(report)
     finally:
         file.close()
-
-
-async def _open(
-    source: Source,
-    adapter: str | int | None,
-    context: int | None,
-    kv_dtype: KvDtype,
-    progress: LoadProgress | None,
-) -> Core:
-    log.configure_once(os.environ.get("SHADERLM_LOG"))
-    file = native.open_source(source)
-    try:
-        gpu = native.open_gpu(native.choose_adapter(adapter))
-        try:
-            store = None if os.environ.get("SHADERLM_SELF_TEST") == "off" else native.open_store()
-            return await load_core(
-                file, gpu, native.make_codec, store, context=context, kv_dtype=kv_dtype, progress=progress
-            )
-        except BaseException:
-            gpu.close()
-            raise
-    finally:
-        file.close()
-
-
-class _LoadWatch:
-    """Passes progress on, and ends a load that nobody waits for any more."""
-
-    def __init__(self, progress: LoadProgress | None) -> None:
-        self._progress = progress
-        self.abandoned = False
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.abandoned:
-            raise InterruptedError("nobody waits for this model any more")
-        if self._progress is not None:
-            self._progress(done, total)
 
 
 async def _undo(opening: "Future[Core]") -> None:

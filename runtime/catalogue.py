@@ -1,6 +1,9 @@
-"""Models that have a short name: what their file is, where it is published, and how to tell that it is whole."""
+"""Names of models that lie elsewhere: those of the catalogue, and files of repositories on the Hugging Face Hub."""
 
+import re
 from dataclasses import dataclass
+
+from .errors import InvalidOption
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,34 @@ SMOLLM2 = CatalogueEntry(
 )
 
 CATALOGUE = {entry.name: entry for entry in (SMOLLM2,)}
+
+
+HUB = "hf:"
+_HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[^@]+?))?/?(?:@(?P<revision>.+))?")
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A model in a repository of the Hugging Face Hub: "hf:owner/repo[/file][@revision]"."""
+
+    repo: str  # "owner/repo"
+    file: str | None = None  # its path in the repository; None: the only model there
+    revision: str = "main"  # a branch, a tag or a commit
+
+    def __str__(self) -> str:
+        file = f"/{self.file}" if self.file else ""
+        revision = f"@{self.revision}" if self.revision != "main" else ""
+        return f"{HUB}{self.repo}{file}{revision}"
+
+
+def hub_name(source: str) -> HubName | None:
+    """What a source that begins with "hf:" names, None for any other source. Raises InvalidOption."""
+    if not source.startswith(HUB):
+        return None
+    found = _HUB_NAME.fullmatch(source.removeprefix(HUB))
+    if not found or {"", ".", ".."} & set(re.split(r"[/@]", source.removeprefix(HUB).rstrip("/"))):
+        raise InvalidOption(
+            f"source: {source!r} is not of the form hf:OWNER/REPOSITORY, hf:OWNER/REPOSITORY/FILE or either with "
+            "@REVISION behind it."
+        )
+    return HubName(found["repo"], found["file"], found["revision"] or "main")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .chat import ChatTemplate, Message
+from .engine.blueprint import blueprint
 from .engine.engine import Engine
 from .engine.prefill import prefill, prefill_logits
 from .engine.self_test import dropped_variants, warning
@@ -14,7 +15,7 @@ from .errors import InvalidOption, TokenizerError
 from .formats import read_checkpoint
 from .formats.checkpoint import Checkpoint
 from .generation import Cancelled, Chunk, Completion, Progress, Provenance, Request, check, generate
-from .host import ByteSource, Gpu, Store, TextCodec
+from .host import Adapter, ByteSource, Gpu, Store, TextCodec
 from .log import event
 from .options import make_request
 from .planner.choice import KvDtype
@@ -122,10 +123,7 @@ async def load_core(
     progress: LoadProgress | None = None,
 ) -> Core:
     """Read a model's file and put it on a device; its kernels are tested first if there is a `store` for the finds."""
-    if kv_dtype not in ("f16", "f32"):
-        raise InvalidOption(f'kv_dtype: must be "f16" or "f32", not {kv_dtype!r}.')
-    if context is not None and (plain_number(context, whole=True) or 0) < 2:
-        raise InvalidOption(f"context: must be a whole number from 2 on, or None, not {context!r}.")
+    _check_options(context, kv_dtype)
     started = time.perf_counter()
     checkpoint = await read_checkpoint(source)
     tokenizer = make_tokenizer(checkpoint, make_codec)
@@ -172,6 +170,33 @@ def provenance_of(engine: Engine) -> Provenance:
         "exact",
         deployment.choice,
     )
+
+
+async def check_core(
+    source: ByteSource,
+    adapter: Adapter,
+    available: int | None,
+    make_codec: MakeCodec,
+    *,
+    context: int | None,
+    kv_dtype: KvDtype,
+) -> None:
+    """Raise what would keep a model from running on an adapter, as far as its headers tell it.
+
+    `available` are the bytes that may be taken, None where nobody knows.
+    """
+    _check_options(context, kv_dtype)
+    checkpoint = await read_checkpoint(source)
+    make_tokenizer(checkpoint, make_codec)
+    model = blueprint(checkpoint)
+    model.check_adapter(model.fitting(adapter, available, context=context, kv_dtype=kv_dtype), adapter)
+
+
+def _check_options(context: int | None, kv_dtype: KvDtype) -> None:
+    if kv_dtype not in ("f16", "f32"):
+        raise InvalidOption(f'kv_dtype: must be "f16" or "f32", not {kv_dtype!r}.')
+    if context is not None and (plain_number(context, whole=True) or 0) < 2:
+        raise InvalidOption(f"context: must be a whole number from 2 on, or None, not {context!r}.")
 
 
 def make_tokenizer(checkpoint: Checkpoint, make_codec: MakeCodec) -> Tokenizer | None:

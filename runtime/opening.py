@@ -1,0 +1,66 @@
+"""From a source to a model on a device: what has to be known before it is fetched, and what happens then."""
+
+import os
+
+from . import log
+from .core import Core, LoadProgress, check_core, load_core
+from .hosts.native import host as native
+from .hosts.native.memory import available_memory
+from .planner.choice import KvDtype
+
+Source = str | os.PathLike[str]
+
+
+async def check_before_fetching(
+    source: Source, adapter: str | int | None, *, context: int | None, kv_dtype: KvDtype
+) -> int:
+    """Raise what would keep a model of the Hub from running here, before it is downloaded for nothing.
+
+    Returns the bytes of its files, 0 for a model that is here.
+    """
+    remote = native.open_remote(source)
+    if remote is None:
+        return 0
+    facts = native.choose_adapter(adapter).adapter.facts
+    await check_core(remote, facts, available_memory(facts), native.make_codec, context=context, kv_dtype=kv_dtype)
+    return remote.size
+
+
+async def open_core(
+    source: Source,
+    adapter: str | int | None,
+    context: int | None,
+    kv_dtype: KvDtype,
+    verify: bool,
+    progress: LoadProgress,
+) -> Core:
+    """A source's model on a device; runs where the device shall live. Raises what `load` says."""
+    log.configure_once(os.environ.get("SHADERLM_LOG"))
+    await check_before_fetching(source, adapter, context=context, kv_dtype=kv_dtype)
+    file = native.open_source(source, check=verify, progress=progress)
+    try:
+        gpu = native.open_gpu(native.choose_adapter(adapter))
+        try:
+            store = None if os.environ.get("SHADERLM_SELF_TEST") == "off" else native.open_store()
+            return await load_core(
+                file, gpu, native.make_codec, store, context=context, kv_dtype=kv_dtype, progress=progress
+            )
+        except BaseException:
+            gpu.close()
+            raise
+    finally:
+        file.close()
+
+
+class LoadWatch:
+    """Passes progress on, and ends a load that nobody waits for any more."""
+
+    def __init__(self, progress: LoadProgress | None) -> None:
+        self._progress = progress
+        self.abandoned = False
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.abandoned:
+            raise InterruptedError("nobody waits for this model any more")
+        if self._progress is not None:
+            self._progress(done, total)
