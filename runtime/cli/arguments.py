@@ -65,11 +65,16 @@ def parse(parser: Parser, arguments: list[str]) -> argparse.Namespace | None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model, and how it is put on which adapter."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", metavar="M", help="a file, a folder with one model, or a name such as smollm2")
+    group.add_argument(
+        "--model",
+        metavar="M",
+        help="a file, a folder with one model, smollm2, or hf:OWNER/REPOSITORY[/FILE][@REVISION]",
+    )
     group.add_argument(
         "--context", type=int, metavar="N", help="tokens of prompt and answer together (default: what fits)"
     )
     group.add_argument("--kv-dtype", choices=("f16", "f32"), default="f16", help="precision of the KV cache")
+    group.add_argument("--verify", action="store_true", help="first hold the file against the SHA-256 in FILE.sha256")
     group.add_argument("--adapter", metavar="A", help="index or part of the name of an adapter, see `shaderlm devices`")
 
 
@@ -142,7 +147,7 @@ def model_of(arguments: argparse.Namespace, default: str | None = None) -> str:
         return str(arguments.words.pop(0))
     if default is not None:
         return default
-    raise UsageError("Which model? Name a file, a folder with one model, or a catalogue name such as smollm2.")
+    raise UsageError("Which model? Name a file, a folder with one model, smollm2, or hf:OWNER/REPOSITORY.")
 
 
 def no_words_left(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from .. import api
+from ..hosts.native import sources
 from ..inspection import AdapterSummary, Inspection, MemorySummary, TokenizerSummary
+from . import loading
 from .arguments import add_model_arguments, model_of, no_words_left
 from .terminal import line
 
@@ -23,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     source = model_of(arguments)
     no_words_left(arguments)
+    if arguments.verify:
+        loading.verify(sources.locate(source))
     report = api.inspect(source, context=arguments.context, adapter=arguments.adapter, kv_dtype=arguments.kv_dtype)
     if arguments.json:
         print(json.dumps(asdict(report)))

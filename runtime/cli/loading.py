@@ -4,13 +4,16 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import api
 from ..chat import Message
 from ..core import Core
 from ..host import Adapter
-from ..hosts.native import adapters
+from ..hosts.native import adapters, checksums, sources
 from ..hosts.native import host as native
+from ..hosts.native.thread import run_now
+from ..opening import check_before_fetching
 from ..planner.choice import KvDtype
 from .arguments import UsageError
 from .terminal import Bar, note, warn
@@ -31,14 +34,33 @@ def choose_place(source: str, arguments: argparse.Namespace) -> Place:
     """Find the model's file and an adapter, which is named. Raises ModelNotFound, NoAdapter, a download's errors."""
     if arguments.context is not None and arguments.context < 2:
         raise UsageError(f"context: must be at least 2, not {arguments.context}.")
-    path = native.model_path(source)
+    file = _first_file(source, arguments)
     chosen = native.choose_adapter(arguments.adapter)
     facts = chosen.adapter.facts
     note(f"adapter: {adapters.describe(facts)}")
     warning = adapters.warning(facts, chosen.found)
     if warning:
         warn(warning)
-    return Place(str(path), facts, chosen.found.index(chosen.adapter), arguments.context, arguments.kv_dtype)
+    return Place(file, facts, chosen.found.index(chosen.adapter), arguments.context, arguments.kv_dtype)
+
+
+def _first_file(source: str, arguments: argparse.Namespace) -> str:
+    """A model's file, fetched and checked as need be. What could not run here is not fetched."""
+    context, kv_dtype = arguments.context, arguments.kv_dtype
+    size = run_now(check_before_fetching(source, arguments.adapter, context=context, kv_dtype=kv_dtype))
+    if size:
+        note(f"fetching {source}: {size / 1e6:,.1f} MB")
+    with Bar("downloading", "bytes") as bar:
+        files = sources.locate(source, bar)
+    if arguments.verify:
+        verify(files)
+    return str(files[0])
+
+
+def verify(files: Sequence[Path]) -> None:
+    """Hold a model's files against their checksums. Raises ChecksumMismatch, InvalidOption."""
+    with Bar("verifying", "bytes") as bar:
+        checksums.verify(files, bar)
 
 
 def load(place: Place) -> api.Model:
