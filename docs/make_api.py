@@ -35,10 +35,10 @@ with shaderlm.load("smollm2", context=1024) as model:
     logits = model.logits("Hello")  # numpy, float32 [tokens, vocab]
 ```
 
-Types in the signatures: a `Source` is a path or a name of the catalogue (`str` or `os.PathLike`), a `Prompt` a text or
-token ids (`str | Sequence[int]`), a `Message` a mapping with the texts `"role"` and `"content"`, a `KvDtype` "f16" or
-"f32". Callbacks for progress take two numbers, what is done and what there is in all, and run on the model's own
-thread, where they may cancel and close the model, but not ask it for anything.
+Types in the signatures: a `Source` is a path or a name, as [models](models.md) has them (`str` or `os.PathLike`), a
+`Prompt` a text or token ids (`str | Sequence[int]`), a `Message` a mapping with the texts `"role"` and `"content"`, a
+`KvDtype` "f16" or "f32". Callbacks for progress take two numbers, what is done and what there is in all, and run on the
+model's own thread, where they may cancel and close the model, but not ask it for anything.
 """
 
 ENDS = """\
