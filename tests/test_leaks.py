@@ -1,5 +1,6 @@
 """What answers cost and what they leave behind: GPU objects, memory, and the calls of a decode step."""
 
+import gc
 import itertools
 import os
 import subprocess
@@ -62,6 +63,7 @@ def full(model: Model) -> None:
 def test_a_thousand_short_answers_leave_nothing_behind() -> None:
     """GPU objects and bytes are the same after ten answers and after all; memory of the last half grows by no 2 MB."""
     n = 1000
+    gc.collect()  # devices of earlier tests that only an exception's traceback still holds shall not go meanwhile
     with shaderlm.load(TINY, context=96) as model:
         told: dict[int, Any] = {}
         for i, answer in enumerate(itertools.islice(answers(model), n), start=1):
