@@ -2,12 +2,22 @@
 
 import codecs
 import operator
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from .errors import InvalidOption
 from .formats.checkpoint import TokenizerData
 from .host import TextCodec
-from .tokenizer_json import SPECIAL, WORD_BOUNDARY, TokenType, byte_value, token_types
+from .tokenizer_json import (
+    SPECIAL,
+    WORD_BOUNDARY,
+    TokenType,
+    adds_space,
+    byte_value,
+    cleans_up,
+    is_byte_level,
+    token_types,
+)
 
 
 class Tokenizer:
@@ -21,6 +31,8 @@ class Tokenizer:
         self._data = data
         self._codec = codec
         self._types = token_types(data)
+        self._is_byte_level = is_byte_level(data)
+        self._adds_space = adds_space(data)
         self._pieces: dict[int, bytes] = {}
         self.vocab_size = len(data.tokens)
         self.bos_id = data.bos_id
@@ -29,7 +41,7 @@ class Tokenizer:
     def encode(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Ids of `text`.
 
-        add_special: put BOS before and EOS behind where the file asks for them, but never a second one.
+        add_special: put BOS before and EOS or BERT's separator behind where the file asks, but never a second one.
         parse_special: read the text of a control token ("<|im_start|>") as that token, not as letters.
 
         Lone surrogates, which are no text, are encoded as U+FFFD. Raises InvalidOption unless `text` is a str.
@@ -39,13 +51,16 @@ class Tokenizer:
         ids = self._codec.encode(well_formed(text), parse_special=parse_special) if text else []
         return self._with_ends(ids) if add_special else ids
 
-    def decode(self, ids: Iterable[int], *, continues: bool = False) -> str:
+    def decode(self, ids: Iterable[int], *, continues: bool = False, clean_up: bool = False) -> str:
         """Text of `ids`, special tokens left out; bytes that are no UTF-8 become U+FFFD.
 
-        SentencePiece begins every text with a space that is none of it, and it is taken off here. With `continues` the
-        ids go on from an earlier text, and the space stays. Raises InvalidOption for an id outside the vocabulary.
+        SentencePiece and BERT begin every text with a space that is none of it, and it is taken off here. With
+        `continues` the ids go on from an earlier text, and the space stays. With `clean_up` the spaces before marks
+        and contractions are taken out where the model's own detokenizer does that ("it 's , well" becomes "it's,
+        well"); then the text may no longer be what was encoded. Raises InvalidOption for an id outside the vocabulary.
         """
-        return b"".join(self._visible(ids, continues)).decode("utf-8", errors="replace")
+        text = b"".join(self._visible(ids, continues)).decode("utf-8", errors="replace")
+        return _cleaned_up(text) if clean_up and cleans_up(self._data) else text
 
     def stream(self, *, continues: bool = False) -> "TextStream":
         """A decoder that takes ids one at a time; `continues` as in `decode`."""
@@ -63,15 +78,14 @@ class Tokenizer:
         id = self._checked(id)
         piece = self._pieces.get(id)
         if piece is None:
-            piece = self._pieces[id] = _bytes_of(self._data.model, self._data.tokens[id], self._types[id])
+            piece = self._pieces[id] = _bytes_of(self._data.tokens[id], self._types[id], self._is_byte_level)
         return piece
 
     def begins_with_added_space(self, id: int) -> bool:
-        """Whether a token at the beginning of a text carries the space that SentencePiece put there."""
+        """Whether a token at the beginning of a text carries the space that its tokenizer put there."""
         return (
-            self._data.model == "llama"
-            and self._data.add_space_prefix
-            and self._types[id] == TokenType.NORMAL
+            self._adds_space
+            and self._types[id] != TokenType.USER_DEFINED
             and self._data.tokens[id].startswith(WORD_BOUNDARY)
         )
 
@@ -88,6 +102,8 @@ class Tokenizer:
         bos = self.bos_id
         before = [bos] if self._data.add_bos and bos is not None and (not ids or ids[0] != bos) else []
         after = list(self.eos_ids[:1]) if self._data.add_eos and (not ids or ids[-1] not in self.eos_ids) else []
+        if self._data.add_sep and self._data.sep_id is not None and (not ids or ids[-1] != self._data.sep_id):
+            after.append(self._data.sep_id)
         return [*before, *ids, *after]
 
     def _checked(self, id: int) -> int:
@@ -140,16 +156,16 @@ def _byte_alphabet() -> dict[str, int]:
 _BYTE_OF_CHARACTER = _byte_alphabet()
 
 
-def _bytes_of(model: str, text: str, type: int) -> bytes:
+def _bytes_of(text: str, type: int, is_byte_level: bool) -> bytes:
     if type == TokenType.UNUSED:
         return b""
     if type in SPECIAL or type == TokenType.USER_DEFINED:
         return _utf8(text)
-    if model == "gpt2":
-        return b"".join(_byte_level_bytes(character) for character in text)
-    byte = byte_value(text)
-    if type == TokenType.BYTE and byte is not None:
+    byte = byte_value(text) if type == TokenType.BYTE else None
+    if byte is not None:
         return bytes([byte])
+    if is_byte_level:
+        return b"".join(_byte_level_bytes(character) for character in text)
     return _utf8(text.replace(WORD_BOUNDARY, " "))
 
 
@@ -160,3 +176,8 @@ def _byte_level_bytes(character: str) -> bytes:
 
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", errors="replace")
+
+
+def _cleaned_up(text: str) -> str:
+    text = re.sub(" ([?!.,])", r"\1", text)
+    return re.sub(" ('(?:s|m|re|ve))", r"\1", text.replace(" ' ", "'"))

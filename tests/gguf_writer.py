@@ -249,7 +249,8 @@ def _content(kind: GGUFValueType, value: Any, element: GGUFValueType | None = No
         return string(value)
     if kind != GGUFValueType.ARRAY:
         return struct.pack("<" + SCALARS[kind], value)
-    element = element or (_type_of(value[0]) if len(value) else GGUFValueType.UINT32)
+    if element is None:
+        element = _type_of(value[0]) if len(value) else GGUFValueType.UINT32
     head = struct.pack("<IQ", element, len(value))
     if element in SCALARS:
         return head + struct.pack(f"<{len(value)}{SCALARS[element]}", *value)

@@ -30,18 +30,26 @@ class TensorInfo:
 class TokenizerData:
     """A tokenizer as its file describes it, before it becomes a `tokenizer.json`."""
 
-    model: str  # "gpt2" (byte BPE) or "llama" (SentencePiece), as GGUF calls them
-    pre: str  # name of the pre-tokenizer, "" where the file has none
+    model: str  # as GGUF calls it: "gpt2" (BPE), "llama" (SentencePiece), "t5" (unigram), "bert" (WordPiece), ...
+    pre: str  # name of a BPE's pre-tokenizer, "" where the file has none
     tokens: Sequence[str]
-    scores: Sequence[float]  # empty for BPE
+    scores: Sequence[float]  # empty for BPE and WordPiece
     token_types: Sequence[int]  # 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; may be empty
-    merges: Sequence[str]  # "left right"; empty for SentencePiece
+    merges: Sequence[str]  # "left right"; of a BPE alone
     bos_id: int | None = None
     eos_ids: tuple[int, ...] = ()  # every token that ends a turn
     unknown_id: int | None = None
+    sep_id: int | None = None  # ends a text of BERT's
     add_bos: bool = False
     add_eos: bool = False
+    add_sep: bool = False
     add_space_prefix: bool = True
+    remove_extra_whitespaces: bool = False  # at both ends, and all but one between words
+    charsmap: bytes = b""  # SentencePiece's precompiled map of characters; empty where there is none
+    lower_case: bool = False
+    strip_accents: bool = False
+    left_stripping: frozenset[int] = frozenset()  # tokens that take the white space before them away, where matched
+    right_stripping: frozenset[int] = frozenset()  # the same for the white space behind them
     chat_template: str | None = None
 
 

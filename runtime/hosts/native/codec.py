@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import tokenizers
 
@@ -12,12 +13,15 @@ from ...errors import InvalidOption, TokenizerError
 class NativeCodec:
     """A tokenizer made from a `tokenizer.json` in memory; safe to share between threads."""
 
-    def __init__(self, definition: Mapping[str, object]) -> None:
+    def __init__(self, definition: Mapping[str, Any]) -> None:
         """Raises TokenizerError where the library refuses `definition`."""
         try:
             self._library = tokenizers.Tokenizer.from_str(json.dumps(definition))
-        except Exception as error:  # the library raises no narrower class
+        except BaseException as error:
+            if not _is_the_librarys(error):
+                raise
             raise TokenizerError(f"The tokenizers library refuses this vocabulary: {error}.") from error
+        self._renumbered = _renumbered(self._library, definition)
         self._lock = threading.Lock()  # whether special tokens are matched is a state of the library's object
 
     def encode(self, text: str, *, parse_special: bool) -> list[int]:
@@ -28,12 +32,20 @@ class NativeCodec:
         with self._lock:
             self._library.encode_special_tokens = not parse_special
             try:
-                return list(self._library.encode(text, add_special_tokens=False).ids)
+                ids = self._library.encode(text, add_special_tokens=False).ids
             except BaseException as error:
-                if type(error).__name__ != "PanicException":  # Rust's panics derive from BaseException alone
+                if not _is_the_librarys(error):
                     raise
                 raise InvalidOption(f"The text of {len(text):,} characters is too long to encode: {error}.") from error
+        return [self._renumbered.get(id, id) for id in ids]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`, special tokens left out."""
-        return str(self._library.decode(list(ids), skip_special_tokens=True))
+
+def _renumbered(library: tokenizers.Tokenizer, definition: Mapping[str, Any]) -> dict[int, int]:
+    """The library numbers added tokens that its model has not; here are their own ids by those numbers."""
+    given = ((library.token_to_id(token["content"]), token["id"]) for token in definition["added_tokens"])
+    return {id: own for id, own in given if id is not None and id != own}
+
+
+def _is_the_librarys(error: BaseException) -> bool:
+    """It raises Exception itself and no narrower class; Rust's panics derive from BaseException alone."""
+    return type(error) is Exception or type(error).__name__ == "PanicException"
