@@ -110,13 +110,19 @@ def tokenizer_metadata(tokenizer: TokenizerData) -> dict[str, object]:
         Keys.Tokenizer.BOS_ID: tokenizer.bos_id,
         **ends,
         Keys.Tokenizer.UNK_ID: tokenizer.unknown_id,
+        Keys.Tokenizer.SEP_ID: tokenizer.sep_id,
         Keys.Tokenizer.ADD_BOS: tokenizer.add_bos,
         Keys.Tokenizer.ADD_EOS: tokenizer.add_eos,
+        Keys.Tokenizer.ADD_SEP: tokenizer.add_sep,
         Keys.Tokenizer.ADD_PREFIX: tokenizer.add_space_prefix,
+        Keys.Tokenizer.REMOVE_EXTRA_WS: tokenizer.remove_extra_whitespaces,
+        Keys.Tokenizer.PRECOMPILED_CHARSMAP: Typed(GGUFValueType.ARRAY, list(tokenizer.charsmap), GGUFValueType.UINT8),
+        "tokenizer.ggml.normalizer.lowercase": tokenizer.lower_case,
+        "tokenizer.ggml.normalizer.strip_accents": tokenizer.strip_accents,
         Keys.Tokenizer.CHAT_TEMPLATE: tokenizer.chat_template,
     }
-    empty = Typed(GGUFValueType.ARRAY, [], GGUFValueType.INT32)
-    return {key: value for key, value in found.items() if value is not None and value not in ([], empty)}
+    lists = {key: value.value if isinstance(value, Typed) else value for key, value in found.items()}
+    return {key: found[key] for key, value in lists.items() if value is not None and value != []}
 
 
 LLAMA_KEYS = {

@@ -91,9 +91,8 @@ def _merges(merges: Iterable[str], pieces: Mapping[str, int]) -> list[list[str]]
     """The pairs that make a piece out of pieces, each once: of equal ones the first counts."""
     found: dict[tuple[str, str], None] = {}
     for merge in merges:
-        at = merge.find(" ", 1)  # a piece may begin with a space
-        left, right = merge[:at], merge[at + 1 :]
-        if at > 0 and left in pieces and right in pieces and left + right in pieces:
+        left, _, right = merge.partition(" ")
+        if left in pieces and right in pieces and left + right in pieces:
             found.setdefault((left, right))
     return [[left, right] for left, right in found]
 

@@ -27,9 +27,9 @@ def _scored_pieces(tokens: Vocabulary, scores: list[float]) -> list[tuple[str, f
     are no pieces, and their score is one that leaves the lowest, by which unknown characters are weighed, as it is."""
     found = []
     for id, (text, type, score) in enumerate(zip(tokens.texts, tokens.types, scores, strict=True)):
-        if text and type in (TokenType.NORMAL, TokenType.UNDEFINED):
+        if text in tokens.pieces and type in (TokenType.NORMAL, TokenType.UNDEFINED):
             found.append((text, score))
-        elif text and type == TokenType.USER_DEFINED:
+        elif text in tokens.pieces and type == TokenType.USER_DEFINED:
             found.append((text, 0.0))
         else:
             found.append((hidden_name(id), 0.0))

@@ -50,11 +50,12 @@ def vocabulary(data: TokenizerData) -> Vocabulary:
     ids = {text: i for i, text in enumerate(texts) if text}
     if len(ids) < len(texts):
         _refuse_duplicates(texts)
-    return Vocabulary(texts, types, {text: i for text, i in ids.items() if types[i] not in SPECIAL})
+    pieces = {text: i for text, i in ids.items() if types[i] not in SPECIAL and " " not in text}
+    return Vocabulary(texts, types, pieces)
 
 
 def hidden_name(id: int) -> str:
-    """A name that no text can spell: to no model's pieces do spaces come, on both sides at that."""
+    """A name that no text can spell and no piece has: a space never comes to a model, it is written otherwise."""
     return f" {id} "
 
 

@@ -54,7 +54,7 @@ def _names(tokens: Vocabulary) -> list[str]:
     """GGUF writes a piece that begins a word with U+2581 in front, and one that goes on a word as it is."""
     names = []
     for id, text in enumerate(tokens.texts):
-        if tokens.types[id] not in (TokenType.NORMAL, TokenType.UNDEFINED, TokenType.UNUSED):
+        if text not in tokens.pieces or tokens.types[id] in (TokenType.USER_DEFINED, TokenType.BYTE):
             names.append(hidden_name(id))
         elif text.startswith(WORD_BOUNDARY) and len(text) > 1:
             names.append(text[1:])

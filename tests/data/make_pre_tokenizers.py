@@ -60,7 +60,9 @@ def names(source: str) -> dict[str, object]:
     found: dict[str, object] = {}
     for branch in chain.split("else if"):
         flags = {name: DEFAULTS.get(name, False) for name in FLAGS}
-        flags |= {name: value == "true" for name, value in re.findall(r"(\w+) = (true|false);", branch) if name in FLAGS}
+        flags |= {
+            name: value == "true" for name, value in re.findall(r"(\w+) = (true|false);", branch) if name in FLAGS
+        }
         row = {"type": re.search(rf"pre_type = {PREFIX}(\w+)", branch)[1], **flags}
         found |= dict.fromkeys(re.findall(r'tokenizer_pre == "([^"]+)"', branch), row)
     return found

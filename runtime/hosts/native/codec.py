@@ -27,7 +27,8 @@ class NativeCodec:
     def encode(self, text: str, *, parse_special: bool) -> list[int]:
         """Ids of `text`, nothing added. Control tokens in it are matched with `parse_special`, else plain text.
 
-        Raises InvalidOption where the library's regex gives up: on a run of more than some ten million spaces.
+        Raises InvalidOption where the library gives up: its regex on a run of more than some ten million spaces, its
+        normalizer where a file's map of characters is broken.
         """
         with self._lock:
             self._library.encode_special_tokens = not parse_special
@@ -36,7 +37,9 @@ class NativeCodec:
             except BaseException as error:
                 if not _is_the_librarys(error):
                     raise
-                raise InvalidOption(f"The text of {len(text):,} characters is too long to encode: {error}.") from error
+                raise InvalidOption(
+                    f"The text of {len(text):,} characters cannot be encoded: {error}. It may be too long."
+                ) from error
         return [self._renumbered.get(id, id) for id in ids]
 
 
