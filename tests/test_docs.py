@@ -46,7 +46,7 @@ def test_the_page_of_the_api_has_all_that_is_public() -> None:
 @pytest.mark.parametrize("code", snippets())
 def test_a_snippet_runs(code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With the tiny model in place of the one that it names."""
-    load, load_async = shaderlm.load, shaderlm.load_async
+    load, load_async, load_tokenizer = shaderlm.load, shaderlm.load_async, shaderlm.load_tokenizer
 
     def small(options: dict[str, Any]) -> dict[str, Any]:
         return options | {"context": min(options.get("context") or 512, 512)}
@@ -55,6 +55,7 @@ def test_a_snippet_runs(code: str, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(
         shaderlm, "load_async", lambda source, **options: load_async(TINY, **small(options)), raising=False
     )
+    monkeypatch.setattr(shaderlm, "load_tokenizer", lambda source: load_tokenizer(TINY), raising=False)
     code_object = compile(code, "snippet", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     result = eval(code_object, {"__name__": "snippet"})
     if asyncio.iscoroutine(result):

@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 FACTS = json.loads((HERE / "data/pre_tokenizers.json").read_text(encoding="utf-8"))
 NAMES, TYPES = FACTS["names"], FACTS["types"]
 
+PAGE = HERE.parent / "docs/tokenizers.md"
+
 # Two of its regexes only name a function of its own. This is what the comments beside them say that these do.
 FUNCTIONS = {
     r"\p{AFMoE_digits}": r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))",
@@ -74,6 +76,17 @@ def test_the_table_has_every_name_with_its_flags() -> None:
         assert (row.ignore_merges, row.clean_up) == (facts["ignore_merges"], facts["clean_spaces"]), name
         assert row.byte_level == TYPES[facts["type"]]["byte_encode"], name
         assert (not row.byte_level and not row.drops_spaces) == facts["escape_whitespaces"], name
+
+
+def test_the_page_of_documentation_has_every_name_with_its_flags() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    table = page[page.index("| `default` |") :]
+    rows = re.findall(r"^\| (`[^|]*)\|[^|]*\|([ a-z,]*)\|$", table, re.MULTILINE)
+    told = {name: flags for names, flags in rows for name in re.findall("`(.*?)`", names)}
+    assert sum(len(re.findall("`(.*?)`", names)) for names, _ in rows) == len(told) == len(PRE_TOKENIZERS)
+    for name, row in PRE_TOKENIZERS.items():
+        assert ("whole" in told[name], "clean" in told[name]) == (row.ignore_merges, row.clean_up), name
+    assert f"llama.cpp {FACTS['version']}" in page
 
 
 def test_the_models_that_want_bos_are_those_of_llama_cpp() -> None:

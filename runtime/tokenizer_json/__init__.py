@@ -59,9 +59,9 @@ def tokenizer_json(data: TokenizerData) -> dict[str, object]:
     Raises TokenizerError for a kind or pre-tokenizer that is not known, and for tables that contradict each other.
     """
     if data.model not in KINDS:
-        known = ", ".join(f'"{model}"' for model in KINDS)
-        why = "is known, but not supported" if data.model in UNSUPPORTED else "is not known"
-        raise TokenizerError(f'Tokenizer model "{data.model:.80}" (tokenizer.ggml.model) {why}; supported are {known}.')
+        how = "supported" if data.model in UNSUPPORTED else "known"
+        names = ", ".join(f'"{model}"' for model in KINDS)
+        raise TokenizerError(f'Tokenizer model "{data.model:.80}" is not {how}; {how} are {names}.')
     tokens = vocabulary(data)
     return {
         "version": "1.0",
