@@ -4,7 +4,6 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from .chat import Message
 from .core import Core, LoadProgress, Prompt, make_tokenizer
 from .errors import NoAdapter
 from .formats import read_checkpoint
@@ -14,8 +13,9 @@ from .hosts.native import host as native
 from .hosts.native.memory import available_memory
 from .hosts.native.thread import EngineThread, Stream, run_now
 from .inspection import Inspection, inspect_source
+from .messages import Message
 from .opening import LoadWatch, Source, open_core
-from .options import Options
+from .options import ChatOptions, Options
 from .planner.choice import KvDtype
 from .planner.memory import MemoryEstimate
 from .tokenizer import Tokenizer
@@ -105,7 +105,7 @@ class Model(_Loaded):
         return _chunks(self._answer(self._core.prompt_request(prompt, options), progress))
 
     def chat(
-        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[Options]
+        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
     ) -> Completion:
         """The next message of a chat: `messages` are mappings with "role" and "content".
 
@@ -114,7 +114,7 @@ class Model(_Loaded):
         return _last(self._answer(self._core.chat_request(messages, options), progress))
 
     def stream_chat(
-        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[Options]
+        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
     ) -> Iterator[Chunk]:
         """As `chat`, piece by piece. Closing the iterator cancels the answer."""
         return _chunks(self._answer(self._core.chat_request(messages, options), progress))
@@ -166,13 +166,13 @@ class AsyncModel(_Loaded):
         return _achunks(self._answer(self._core.prompt_request(prompt, options), progress))
 
     async def chat(
-        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[Options]
+        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
     ) -> Completion:
         """As `Model.chat`."""
         return await _alast(self._answer(self._core.chat_request(messages, options), progress))
 
     def stream_chat(
-        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[Options]
+        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
     ) -> AsyncIterator[Chunk]:
         """As `Model.stream_chat`."""
         return _achunks(self._answer(self._core.chat_request(messages, options), progress))

@@ -3,10 +3,10 @@
 import operator
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from .chat import ChatTemplate, Message
+from .chat import ChatTemplate
 from .engine.blueprint import blueprint
 from .engine.engine import Engine
 from .engine.prefill import prefill, prefill_logits
@@ -17,8 +17,10 @@ from .formats.checkpoint import Checkpoint
 from .generation import Cancelled, Chunk, Completion, Progress, Provenance, Request, check, generate
 from .host import Adapter, ByteSource, Gpu, Store, TextCodec
 from .log import event
-from .options import make_request
+from .messages import Message
+from .options import FOR_TEMPLATES, make_request
 from .planner.choice import KvDtype
+from .reasoning import Reasoning, is_opened, marks_of
 from .sampling import plain_number
 from .tokenizer import Tokenizer
 from .tokenizer_json import tokenizer_json
@@ -49,8 +51,12 @@ class Core:
     def chat_request(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Request:
         """A request for the next message of a chat. Raises InvalidOption, TemplateError, TokenizerError."""
         tokenizer = self.text_tokenizer()
-        text = self._chat_template(tokenizer).render(messages)
-        return self._request(tokenizer.encode(text, parse_special=True), options, continues=False)
+        template = self._chat_template(tokenizer)
+        tools, arguments = options.get("tools"), options.get("chat_template_kwargs")
+        prompt = template.render(messages, tools=tools, arguments=arguments)
+        drawing = {name: value for name, value in options.items() if name not in FOR_TEMPLATES}
+        request = self._request(tokenizer.encode(prompt, parse_special=True), drawing, continues=False)
+        return replace(request, reasoning=reasoning_of(template.source, prompt, tokenizer))
 
     def answer(
         self, request: Request, cancelled: Cancelled, progress: Progress | None
@@ -197,6 +203,16 @@ def _check_options(context: int | None, kv_dtype: KvDtype) -> None:
         raise InvalidOption(f'kv_dtype: must be "f16" or "f32", not {kv_dtype!r}.')
     if context is not None and (plain_number(context, whole=True) or 0) < 2:
         raise InvalidOption(f"context: must be a whole number from 2 on, or None, not {context!r}.")
+
+
+def reasoning_of(template: str, prompt: str, tokenizer: Tokenizer) -> Reasoning | None:
+    """How the answer to a prompt that `template` wrote tells its reasoning; None where nothing names marks for it."""
+    marks = marks_of(template, lambda mark: tokenizer.token_of(mark) is not None)
+    if marks is None:
+        return None
+    ids = {mark: tokenizer.token_of(mark) for mark in (marks.begin, marks.end)}
+    special = {id: mark for mark, id in ids.items() if id is not None and tokenizer.is_special(id)}
+    return Reasoning(marks, is_opened(prompt, marks), special)
 
 
 def make_tokenizer(checkpoint: Checkpoint, make_codec: MakeCodec) -> Tokenizer | None:

@@ -16,6 +16,7 @@ from .engine.sequence import Sequence as EngineSequence
 from .errors import ContextFull, InvalidOption
 from .log import event
 from .planner.choice import KernelChoice, KvDtype
+from .reasoning import Reasoning, ReasoningSplit
 from .sampling import Sampling, plain_number
 from .stops import StopStrings
 from .tokenizer import TextStream, Tokenizer
@@ -46,6 +47,7 @@ class Chunk:
     tokens: tuple[int, ...]  # whose text this is; several where it was held back
     logprobs: tuple[TokenLogprobs, ...] = ()  # of these tokens, if asked for
     completion: "Completion | None" = None  # in the last chunk
+    reasoning: str = ""  # of a chat: what the model writes to itself before it answers
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Completion:
     seed: int  # gives the same answer again, where `provenance` is the same
     provenance: Provenance  # one object for all answers of a model
     logprobs: tuple[TokenLogprobs, ...] = ()  # one for each token, if asked for
+    reasoning: str = ""  # of a chat: what came before the text, without its marks; never in the text
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Request:
     on_context_full: Literal["error", "shift"] = "error"
     reuse_prefix: bool = True
     continues: bool = False  # the prompt ends in mid-text, so that a first space belongs to the answer
+    reasoning: Reasoning | None = None  # how it is told from the answer; None leaves all text in one
 
 
 @dataclass
@@ -120,6 +124,7 @@ class Answer:
     started: float = field(default_factory=time.perf_counter)
     first_token: float = 0.0
     text: str = ""
+    reasoning: str = ""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     reused: int = 0
@@ -143,6 +148,7 @@ class Answer:
             self.seed,
             self.provenance,
             tuple(self.logprobs),
+            reasoning=self.reasoning,
         )
 
 
@@ -294,7 +300,10 @@ class _Writer:
 
     def __init__(self, tokenizer: Tokenizer | None, request: Request, answer: Answer) -> None:
         self.stream: TextStream | None = tokenizer.stream(continues=request.continues) if tokenizer else None
-        self.stops = StopStrings(request.stop)
+        self.stops = StopStrings(request.stop)  # of the answer; reasoning passes them by
+        how = request.reasoning
+        self.split = ReasoningSplit(how.marks, opened=how.opened) if how else None
+        self.marks = how.tokens if how else {}
         self.request = request
         self.answer = answer
         self.stopped = False
@@ -311,19 +320,32 @@ class _Writer:
             self.answer.logprobs.append(entry)
         if self.stream is None:
             return self._chunk(""), None
-        text, self.stopped = self.stops.push(self.stream.push(result.token))
-        return (self._chunk(text) if text or self.stopped else None), ("stop" if self.stopped else None)
+        reasoning, text = self._split(self._mark(result.token) or self.stream.push(result.token))
+        text, self.stopped = self.stops.push(text)
+        chunk = self._chunk(text, reasoning) if text or reasoning or self.stopped else None
+        return chunk, ("stop" if self.stopped else None)
 
     def flush(self) -> Chunk | None:
         """What was held back, now that nothing follows; nothing behind a stop string."""
         if self.stream is None or self.stopped:
             return None
-        text, stopped = self.stops.push(self.stream.flush())
+        reasoning, text = self._split(self.stream.flush())
+        text, stopped = self.stops.push(text + (self.split.flush() if self.split else ""))
         text += "" if stopped else self.stops.flush()
-        return self._chunk(text) if text or self.pending else None
+        return self._chunk(text, reasoning) if text or reasoning or self.pending else None
 
-    def _chunk(self, text: str) -> Chunk:
+    def _mark(self, token: int) -> str:
+        """The text of a special token that begins or ends the reasoning."""
+        mark = self.marks.get(token, "")
+        return mark if self.split and mark == self.split.awaited else ""
+
+    def _split(self, text: str) -> tuple[str, str]:
+        """Reasoning and answer."""
+        return self.split.push(text) if self.split else ("", text)
+
+    def _chunk(self, text: str, reasoning: str = "") -> Chunk:
         self.answer.text += text
+        self.answer.reasoning += reasoning
         entries, self.pending = tuple(self.pending), []
         wanted = self.request.sampling.logprobs is not None
-        return Chunk(text, tuple(entry.token for entry in entries), entries if wanted else ())
+        return Chunk(text, tuple(entry.token for entry in entries), entries if wanted else (), reasoning=reasoning)

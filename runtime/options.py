@@ -31,6 +31,14 @@ class Options(TypedDict, total=False):
     reuse_prefix: bool  # keep keys and values for prompts that begin alike, and take up what others left
 
 
+class ChatOptions(Options, total=False):
+    """Keyword options that `chat` and `stream_chat` take besides; both go to the model's chat template."""
+
+    tools: Sequence[Mapping[str, Any]] | None  # definitions of functions that the model may call
+    chat_template_kwargs: Mapping[str, Any] | None  # what else a template reads: {"enable_thinking": False}
+
+
+FOR_TEMPLATES = ("tools", "chat_template_kwargs")
 SAMPLING = frozenset(field.name for field in dataclasses.fields(Sampling))
 
 
@@ -39,6 +47,8 @@ def make_request(
 ) -> Request:
     """A checked request. Raises InvalidOption for an unknown option or a value outside its range."""
     for name in options:
+        if name in FOR_TEMPLATES:
+            raise InvalidOption(f"{name}: goes to a chat template, so only chat and stream_chat take it.")
         if name not in Options.__annotations__:
             close = difflib.get_close_matches(name, Options.__annotations__, 1)
             hint = f"; did you mean {close[0]}?" if close else ""

@@ -27,7 +27,7 @@ class StopStrings:
         if start is not None:
             shown, self._held, self._stopped = self._held[:start], "", True
             return shown, True
-        safe = len(self._held) - _longest_beginning(self._held, self._stops)
+        safe = len(self._held) - longest_beginning(self._held, self._stops)
         shown, self._held = self._held[:safe], self._held[safe:]
         return shown, False
 
@@ -55,7 +55,7 @@ def _first_stop(text: str, stops: Sequence[str]) -> int | None:
     return end + negative_length
 
 
-def _longest_beginning(text: str, stops: Sequence[str]) -> int:
+def longest_beginning(text: str, stops: Sequence[str]) -> int:
     """Length of the longest end of `text` with which some stop string begins."""
     longest = min(len(text), max((len(stop) for stop in stops), default=0))
     for length in range(longest, 0, -1):

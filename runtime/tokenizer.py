@@ -70,6 +70,12 @@ class Tokenizer:
         """Whether a token is a mark for the model and no text: control and unknown tokens."""
         return self._types[self._checked(id)] in SPECIAL
 
+    def token_of(self, name: str) -> int | None:
+        """The one token that a text such as "<think>" is, special or not; None where it is several."""
+        ids = self._codec.encode(name, parse_special=True)
+        named = [id for id in ids if id < self.vocab_size and self.token_bytes(id) == name.encode()]
+        return named[0] if named else None
+
     def token_bytes(self, id: int) -> bytes:
         """The bytes that a token stands for, often no whole character. A special token's are its name's.
 

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator
 
 from ..api import Model
-from ..chat import Message
 from ..generation import Chunk, Completion
+from ..messages import Message
 from ..options import Options
 from . import loading
 from .arguments import UsageError, add_model_arguments, add_sampling_arguments, model_of, options_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from ..chat import Message
+from ..messages import Message
 from ..options import Options
 from .arguments import UsageError, check_options
 from .writing import write_json

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import api
-from ..chat import Message
 from ..core import Core
 from ..host import Adapter
 from ..hosts.native import adapters, checksums, sources
 from ..hosts.native import host as native
 from ..hosts.native.thread import run_now
+from ..messages import Message
 from ..opening import check_before_fetching
 from ..planner.choice import KvDtype
 from .arguments import UsageError

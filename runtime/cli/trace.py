@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from ..api import Model
-from ..chat import Message
 from ..core import Core
 from ..engine.trace import Spread, Trace, trace_prefill
+from ..messages import Message
 from .loading import prompt_ids
 from .terminal import note, warn
 
