@@ -157,7 +157,7 @@ def _explained(error: Exception) -> TemplateError:
         return TemplateError(f"The model's chat template refuses these messages: {_shortened(error)}")
     if isinstance(error, BudgetExceeded):
         return TemplateError(f"The chat template was stopped, because {error}. {INSTEAD}.")
-    reason = f"{type(error).__name__}: {_shortened(error)}"
+    reason = f"{type(error).__name__}: {_shortened(error).rstrip('.')}"
     return TemplateError(f"The chat template fails{_line(error)} on these messages: {reason}. {INSTEAD}.")
 
 
@@ -168,5 +168,5 @@ def _line(error: Exception) -> str:
 
 
 def _shortened(what: object) -> str:
-    said = str(what).rstrip(".")
+    said = str(what)
     return said if len(said) <= SHOWN else said[:SHOWN] + "..."

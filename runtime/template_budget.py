@@ -6,7 +6,7 @@ every host, on a busy machine as on an idle one. The limits are such that the wo
 seconds of one core (`tests/test_template_hostile.py`).
 """
 
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Sized, ValuesView
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -121,12 +121,24 @@ class Budget:
         if above > DEPTH_LIMIT:
             raise BudgetExceeded(f"it puts values into each other more than {DEPTH_LIMIT} deep")
         weight = depth = 0
+        weights = self._weights
         for part in parts:
-            more, deep = self._weight_and_depth(part, above)
-            weight, depth = weight + more + ELEMENT, max(depth, deep)
+            known = weights.get(id(part))
+            more, deep = known[1:] if known is not None else self._weight_and_depth(part, above)
+            weight += more + ELEMENT
+            if deep > depth:
+                depth = deep
             if weight > SIZE_LIMIT:
                 raise BudgetExceeded(f"it makes a value of more than {SIZE_LIMIT:,} bytes")
         return weight + LEAF, depth + 1
+
+    def joined(self, left: Sized, right: Sized, result: T) -> T:
+        """`result`, counted, which holds what `left` and `right` do; nobody looks at what that is, one by one."""
+        (weight, depth), (more, deep) = self._weight_and_depth(left, 0), self._weight_and_depth(right, 0)
+        self.make(0 if weight + more <= SIZE_LIMIT else weight + more)
+        self.spend(LEAF * (1 + len(left) + len(right)))
+        self._weights[id(result)] = result, weight + more, max(depth, deep)
+        return result
 
 
 def size(text: str) -> int:

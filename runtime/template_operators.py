@@ -68,6 +68,8 @@ def operate(operator: str, left: Any, right: Any) -> Any:
     elif operator == "+" and isinstance(left, str) and isinstance(right, str):
         spent.make((size(left) + size(right)) * _growth(left, right))
     result = SandboxedEnvironment.default_binop_table[operator](left, right)
+    if operator == "+" and isinstance(result, (list, tuple)):
+        return spent.joined(left, right, result)
     return result if isinstance(result, str) else spent.made(result)
 
 
@@ -133,7 +135,9 @@ def bounded_format(environment: SandboxedEnvironment, template: str, by_mapping:
 
     def format(*args: Any, **kwargs: Any) -> str:
         budget().spend(size(template))
-        values, named = ((), *args) if by_mapping else (args, kwargs)
+        if by_mapping and (kwargs or len(args) != 1):
+            raise TypeError("format_map takes one mapping")
+        values, named = ((), args[0]) if by_mapping else (args, kwargs)
         return str(BoundedFormatter(environment).vformat(template, values, named))
 
     format.is_bounded = True  # type: ignore[attr-defined]

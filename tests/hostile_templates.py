@@ -1,0 +1,213 @@
+"""Templates that mean harm, by what is to be said of them."""
+
+from collections.abc import Mapping
+
+
+def loop(body: str, before: str = "", times: int = 100_000) -> str:
+    return f"{before}{{% for i in range({times}) %}}{body}{{% endfor %}}"
+
+
+def twice(body: str) -> str:
+    return loop(loop(body))
+
+
+def grown(start: str, expression: str, after: str = "") -> str:
+    """A value that becomes another one, again and again."""
+    return f"{{% set ns = namespace(x={start}) %}}" + loop(f"{{% set ns.x = {expression} %}}") + after
+
+
+BIG = "{% set b = 'a' * 10000000 %}"
+BIG_LIST = "{% set b = [1] * 100000 %}{% set c = [1] * 100000 %}"
+# Words that an error has.
+STEPS, BYTES, VALUE, DEPTH, CALLS = (
+    "steps",
+    "makes and reads more than",
+    "makes a value",
+    "deep",
+    "calls",
+)
+BITS, WIDTH = "a number of", "asks for a width"
+
+ATTACKS: Mapping[str, tuple[str, ...]] = {
+    STEPS: (
+        twice(""),
+        twice("{{ i }}"),
+        loop("{% for c in 'a' * 100000 %}{% endfor %}"),
+        loop("{% for y in range(100000) if x %}{% endfor %}"),
+        loop("{% if i %}{% set y = i + 1 %}{% endif %}" * 200),
+        loop("{% set y = i.real.real.real.real.real.real %}" * 20),
+        loop("{% set y = " + " + ".join(["i"] * 30) + " %}"),
+        loop("{{ loop.length }}{{ loop.last }}{{ loop.revindex }}"),
+        loop("{% set y = m() %}", "{% macro m() %}{% endmacro %}"),
+        loop("{% set y = range(100000) | list %}"),
+        loop("{% set y = range(1000) | sum %}"),
+        loop("{% set y = range(1000) | reverse | list %}"),
+        loop("{% set y = [1, 2, 3] | tojson %}"),
+        loop("{% set y = dict(a=1, b=2) %}"),
+        loop("{% set y = j() %}", "{% set j = joiner() %}"),
+        loop("{% set y = {'a': 1, 'b': [1, 2]} %}{% set z = (y, y) %}"),
+        loop("{{ [-4000000] | map('budget turn') | list }}"),
+        "{% macro m(n) %}{% if n %}{{ m(n - 1) ~ m(n - 1) }}{% endif %}{% endmacro %}{{ m(40) }}",
+        "{{ range(100000)" + " | map('string') | map('upper')" * 20 + " | list }}",
+        "{{ range(100000) | map(attribute='" + "a." * 1000 + "') | list }}",
+        "{{ range(100000) | sort(attribute='" + "a," * 1000 + "') | list }}",
+        "{{ ('a' * 10000000) | select('equalto', 'b') | list }}",
+        "{{ ('{0}' * 1000000).format('a') }}",
+        grown("[1]", "ns.x | map('upper')"),
+        grown("[1]", "[ns.x | reverse]"),
+        grown("[1]", "[ns.x.copy]"),
+        grown("1", "namespace(a=ns.x, b=ns.x)"),
+        grown("1", "cycler(ns.x, ns.x)"),
+        grown("1", "ns.x.y | default(ns.x)"),
+    ),
+    BYTES: (
+        loop("{% set y = b | upper %}", BIG),
+        loop("{% set y = b | tojson %}", BIG),
+        loop("{% set y = b[1:] %}", BIG),
+        loop("{% set y = b.partition('x') %}", BIG),
+        loop("{% set y = b.find(c) %}", "{% set b = 'a' * 29999 %}{% set c = 'a' * 50 ~ 'b' ~ 'a' * 48 %}"),
+        loop("{% set y = c in b %}", "{% set b = 'a' * 29999 %}{% set c = 'a' * 50 ~ 'b' ~ 'a' * 48 %}"),
+        loop("{% set y = c in b %}", "{% set b = ['a' * 9999] * 1000 %}{% set c = 'a' * 9998 ~ 'b' %}"),
+        loop("{% set y = b == c %}", BIG_LIST),
+        loop("{% set y = b is eq(c) %}", BIG_LIST),
+        loop("{% set y = b.count(2) %}", BIG_LIST),
+        loop("{% set y = loop.changed(b if i is odd else c) %}", BIG_LIST),
+        loop("{% set y = b.split(',') %}", "{% set b = 'a,' * 10000 %}"),
+        loop("{% set y = {}[b] %}", "{% set b = (1,) * 100000 %}"),
+        loop("{% set y = {}.get(b) %}", "{% set b = (1,) * 100000 %}"),
+        loop("{% set y = {b: 1} %}", "{% set b = (1,) * 100000 %}"),
+        loop("{% set y = a | string %}", "{% set a = 9 ** 1000 %}"),
+        loop("{% set y = [b] | string %}", "{% set b = '\\U000e0001' * 300000 %}"),
+        loop("{% set y = m() %}", "{% macro m() %}" + "x" * 100_000 + "{% endmacro %}"),
+        loop("{% set y %}" + "x" * 100_000 + "{% endset %}"),
+        loop("{% set y = dict([[1, 2]] * 1000) %}"),
+        loop("{% set y = loop.cycle(*range(1000)) %}"),
+        "{{ ('a' * 8000000).strip('b' * 8000000 ~ 'a') }}",
+        "{{ ('a' * 8000000) | trim('b' * 8000000 ~ 'a') }}",
+        "{{ ('a' * 1000000).rfind('ab' ~ 'a' * 100000) }}",
+        "{{ ('a' * 1000000).rsplit('ab' ~ 'a' * 100000) }}",
+        "{{ ('{0}' * 1000).format('a' * 10000000) }}",
+        "{{ ([1] * 100000) | tojson(separators=('x' * 1000000, ':')) }}",
+        "{{ ([[1] * 1000] * 200) | sum(start=[]) }}",
+        "{{ range(100000) | unique | list }}",
+        "{{ range(100000) | groupby('a') | list }}",
+    ),
+    VALUE: (
+        BIG + "{{ b | title }}",
+        BIG + "{{ b | wordcount }}",
+        "{{ 'a' * 10 ** 9 }}",
+        "{{ 10 ** 9 * 'a' }}",
+        "{{ [0] * 10 ** 9 }}",
+        "{{ [[1] * 100000] * 100000 }}",
+        "{{ '%s%s%s%s' % ('a' * 9000000, 1, 1, 1) }}",
+        "{{ '%s' | format('a' * 9000000) }}",
+        "{{ ('%(a)s' * 1000) % {'a': 'a' * 1000000} }}",
+        "{{ ('%s' | safe) % ('&' * 8000000) }}",
+        "{{ ('a' * 1000000).replace('a', 'b' * 1000000) }}",
+        "{{ ('a' * 1000000) | replace('', 'b' * 1000000) }}",
+        "{{ ('b' * 1000000).join('a' * 100000) }}",
+        "{{ ('a' * 100000) | join('b' * 1000000) }}",
+        "{{ ('a\\n' * 1000000) | indent(10000) }}",
+        "{{ ('a\\n' * 1000000) | indent('x' * 10000) }}",
+        "{{ ('\\t' * 1000000).expandtabs(10000) }}",
+        "{{ ('a ' * 1000000).split() }}",
+        "{{ ('a,' * 8000000).split(',') }}",
+        "{{ ('a\\n' * 8000000).splitlines() }}",
+        "{{ ('&' * 10000000) | e }}",
+        "{{ ('&' * 3000000) | safe + '&' * 3000000 }}",
+        grown("'a'", "ns.x + ns.x"),
+        grown("'a'", "ns.x ~ ns.x"),
+        grown("'aa'", "ns.x.replace('a', 'aa')"),
+        grown("[1]", "ns.x + ns.x"),
+        grown("[0]", "[ns.x, ns.x]"),
+        grown("(1,)", "(ns.x, ns.x)", "{{ {ns.x: 1} }}"),
+        grown("{}", "{'a': ns.x, 'b': ns.x}"),
+    ),
+    DEPTH: (
+        grown("[0]", "[ns.x]"),
+        grown("{}", "{'a': ns.x}"),
+        "{% set ns = namespace(x=(1,)) %}{% macro m() %}{% set ns.x = varargs %}{% endmacro %}"
+        + loop("{{ m(ns.x, ns.x) }}", times=1000)
+        + "{{ {ns.x: 1} }}",
+    ),
+    CALLS: (
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% block a %}{{ self.a() }}{% endblock %}",
+        "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+        "{%macro m()%}{{caller()}}{%endmacro%}{%macro n()%}{%call m()%}{{n()}}{%endcall%}{%endmacro%}{{n()}}",
+    ),
+    BITS: (
+        "{{ 10 ** (10 ** 9) }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{{ 2 ** 4000 * 2 ** 4000 }}",
+        "{{ ('f' * 8000000) | int(0, 16) }}",
+        grown("3", "ns.x * ns.x"),
+    ),
+    WIDTH: (
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%.1000000000f' % 1.5 }}",
+        "{{ '%*d' % (1000000000, 1) }}",
+        "{{ '%((a))1000000000d' % {'(a)': 1} }}",
+        "{{ '%1000000000d' is odd }}",
+        "{{ '%1000000000d' is even }}",
+        "{{ '%1000000000d' is divisibleby 3 }}",
+        "{{ ('%s' * 10000) % 1 }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 1000000000) }}",
+        "{{ '{a:.1000000000f}'.format_map({'a': 1.5}) }}",
+        "{{ 'a' | center(10 ** 9) }}",
+        "{{ 'a'.ljust(10 ** 9) }}",
+        "{{ 'a'.zfill(10 ** 9) }}",
+        "{{ '\\t'.expandtabs(10 ** 9) }}",
+        "{{ 'a' | indent(10 ** 9) }}",
+        "{{ [[1]] | tojson(indent=10 ** 9) }}",
+        "{{ [[1]] | tojson(indent='x' * 1000000) }}",
+        "{{ [1] | batch(10 ** 9, 0) | list }}",
+        "{{ [1] | slice(10 ** 9) | list }}",
+        "{{ strftime_now('%c' * 1000000) }}",
+    ),
+    "writes more than 16,777,216 characters": (twice("x" * 10_000), "{{ 'x' * 9000000 }}{{ 'x' * 9000000 }}"),
+    "asks for a range of": ("{% for i in range(10 ** 6) %}{% endfor %}",),
+    "SecurityError": (
+        "{{ ('a' * 1000000).translate({97: 'b' * 1000000}) }}",
+        "{{ ''.maketrans('a', 'b') }}",
+        "{{ 'a'.encode() }}",
+        "{{ range(10).count(1) }}",
+        "{{ messages.append(1) }}",
+        "{{ namespace(__class__=1) }}",
+        "{% set ns = namespace() %}{% set ns.__class__ = 1 %}",
+        "{{ (1).to_bytes(1000) }}",
+    ),
+    "unsupported operand": ("{% set d = {'a': 1} %}{{ d.keys() - d.keys() }}",),
+    "at most 300 decimal places": ("{{ 5 | round(-1000000000) }}", "{{ 5 | round(100000000, 'ceil') }}"),
+}
+UNCOMPILED: Mapping[str, tuple[str, ...]] = {
+    "nested too deep": (
+        "{{" + "(" * 9_000 + "1" + ")" * 9_000 + "}}",
+        "{{" + "[" * 70 + "]" * 70 + "}}",
+        "{{" + "-" * 5_000 + "1}}",
+        "{{" + "not " * 5_000 + "1}}",
+        "{{ a" + ".a" * 5_000 + "}}",
+        "{{ a" + "|e" * 5_000 + "}}",
+        "{{ 1" + "+1" * 3_000 + "}}",
+        "{{ 1" + " if 1 else 1" * 2_000 + "}}",
+        "{% if 1 %}" * 200 + "{% endif %}" * 200,
+        "{% for a in b %}" * 25 + "{% endfor %}" * 25,
+        "{% if 1 %}" + "{% elif 1 %}" * 1000 + "{% endif %}",
+    ),
+    "more than 20,000 words and signs": ("{{ [" + "1," * 20_000 + "] }}", "{{a}}" * 10_000),
+    "more than 6,000 parts": ("{{ [" + "1," * 7_000 + "] }}", "{{a}}" * 6_000, "{%if a%}a{%endif%}" * 2_000),
+    "more than 4,096 bits": ("{{ " + "9" * 2_000 + " }}",),
+    "does not compile": ("{{ " + "9" * 5_000 + " }}", "{{ '\\ud800' ~ x.\ud800 }}", "{{ 0x" + "f" * 5_000 + " }}"),
+    "stands alone": (
+        "{% include 'x' %}",
+        "{% import 'x' as y %}",
+        "{% from 'x' import y %}",
+        "{% extends 'x' %}",
+        "{% autoescape true %}{{ '<' }}{% endautoescape %}",
+    ),
+    "not supported": ("{{ 1 in [1] in [[1]] }}",),
+    "unknown tag 'do'": ("{% do messages.append(1) %}",),
+    "No filter named": ("{{ 'a' | urlize }}", "{{ messages | random }}", "{{ 'a' | xmlattr }}"),
+    "has 262,145 characters": ("x" * 262_145,),
+}
