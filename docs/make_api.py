@@ -36,9 +36,9 @@ with shaderlm.load("smollm2", context=1024) as model:
 ```
 
 Types in the signatures: a `Source` is a path or a name, as [models](models.md) has them (`str` or `os.PathLike`), a
-`Prompt` a text or token ids (`str | Sequence[int]`), a `Message` a mapping with the texts `"role"` and `"content"`, a
-`KvDtype` "f16" or "f32". Callbacks for progress take two numbers, what is done and what there is in all, and run on the
-model's own thread, where they may cancel and close the model, but not ask it for anything.
+`Prompt` a text or token ids (`str | Sequence[int]`), a `Message` a mapping with `"role"` and `"content"`, a `KvDtype`
+"f16" or "f32". Callbacks for progress take two numbers, what is done and what there is in all, and run on the model's
+own thread, where they may cancel and close the model, but not ask it for anything.
 """
 
 ENDS = """\
@@ -60,6 +60,11 @@ with shaderlm.load("smollm2", context=64) as model:
 """
 
 
+CHATS = """\
+[Chat](chat.md) tells about roles, tools, reasoning, and what chat templates may do.
+"""
+
+
 def page() -> str:
     """The whole page."""
     api = _module("api")
@@ -71,7 +76,8 @@ def page() -> str:
     parts += [f"## Model\n\n{_doc(model)}\n", _properties(shared)]
     parts += [_function(f, "###", "model.") for f in [*own, *shared] if not _is_property(f)]
     parts += [f"## AsyncModel\n\n{_doc(_named(api, 'AsyncModel'))}\n", ASYNC]
-    parts += [f"## Options\n\n{_doc(_named(_module('options'), 'Options'))}\n", _options(), ENDS, "## Results\n"]
+    parts += [f"## Options\n\n{_doc(_named(_module('options'), 'Options'))}\n", _options(), ENDS]
+    parts += [_fields("options", "ChatOptions"), CHATS, "## Results\n"]
     results = ("Completion", "Chunk", "TokenLogprobs", "Usage", "Timings", "Provenance")
     parts += [_fields("generation", name) for name in results]
     parts += [_fields("planner/choice", "KernelChoice")]
@@ -136,7 +142,12 @@ def _function(function: ast.AST, heading: str, prefix: str) -> str:
 
 def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     arguments = ast.unparse(function.args).removeprefix("self, ").removeprefix("self")
-    arguments = arguments.replace("**options: Unpack[Options]", "**options").replace("'", '"').replace("=", " = ")
+    arguments = (
+        arguments.replace("Unpack[ChatOptions]", "Unpack[Options]")
+        .replace("**options: Unpack[Options]", "**options")
+        .replace("'", '"')
+        .replace("=", " = ")
+    )
     start = ("async " if isinstance(function, ast.AsyncFunctionDef) else "") + function.name
     returns = ast.unparse(function.returns).strip("'") if function.returns else "None"
     line = f"{start}({arguments}) -> {returns}"

@@ -1,5 +1,6 @@
 """Chat templates: prompts as the models' makers meant them, and templates that mean harm."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,12 @@ def test_arguments_of_calls_reach_a_template_in_the_form_that_it_reads(
         except TemplateError as error:
             found = prompt if prompt in str(error) else str(error)
         assert found == prompt
+
+
+def test_a_call_without_arguments_stays_one() -> None:
+    call = {"type": "function", "function": {"name": "look"}}
+    messages = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    assert rendered("{{ messages[0].tool_calls | tojson }}", messages) == f"[{json.dumps(call)}]"
 
 
 def test_what_a_template_reads_is_tried_in_bounded_time() -> None:

@@ -14,11 +14,11 @@ from shaderlm import template_budget
 from shaderlm.chat import ChatTemplate
 from shaderlm.errors import TemplateError
 
-SECONDS = 2.0  # of this thread's CPU time
+SECONDS = 2.0 if sys.gettrace() is None else 20.0  # of this thread's CPU time; a measurement of coverage slows it
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello! 🦊"}]
 
 
-def said(source: str) -> str:
+def said(source: str, seconds: float = SECONDS) -> str:
     """What the error says; nothing where there is a prompt. Fails where it takes long."""
     start = time.thread_time()
     try:
@@ -27,7 +27,7 @@ def said(source: str) -> str:
     except TemplateError as error:
         message = str(error)
     taken = time.thread_time() - start
-    assert taken < SECONDS, f"{taken:.2f} s: {source[:300]}"
+    assert taken < seconds, f"{taken:.2f} s: {source[:300]}"
     assert len(message) < 700
     return message
 
@@ -49,7 +49,7 @@ def test_an_attack_ends_in_an_error_that_says_what_it_asked_for(what: str, monke
 def test_with_all_steps_every_attack_ends_soon() -> None:
     for what, sources in ATTACKS.items():
         for source in sources:
-            assert what in said(source), source[:300]
+            assert what in said(source, seconds=5.0), source[:300]
 
 
 @pytest.mark.parametrize("what", UNCOMPILED)
@@ -62,14 +62,16 @@ def test_attacks_take_little_memory() -> None:
     """In a process of its own, whose memory nobody else has used."""
     pytest.importorskip("resource", reason="POSIX tells what memory a process took")
     code = (
-        "import resource; from hostile_templates import ATTACKS, BYTES, VALUE; from test_template_hostile import said\n"
+        "import resource, sys; sys.path.insert(0, 'tests')\n"
+        "from hostile_templates import ATTACKS, BYTES, VALUE; from test_template_hostile import said\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "[said(source) for what in (BYTES, VALUE) for source in ATTACKS[what]]\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
-    run = [sys.executable, "-c", code]
-    done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
-    assert int(done.stdout) < 400, "megabytes; on macOS kilobytes"
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    megabyte = 1 << 20 if sys.platform == "darwin" else 1 << 10  # in the units of getrusage
+    assert int(done.stdout) / megabyte < 400
 
 
 def test_the_outcome_does_not_depend_on_how_fast_the_machine_is() -> None:
@@ -89,4 +91,4 @@ def test_templates_out_of_hostile_pieces_end_soon(monkeypatch: pytest.MonkeyPatc
 @settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(templates())
 def test_many_templates_out_of_hostile_pieces_end_soon(source: str) -> None:
-    said(source)
+    said(source, seconds=5.0)

@@ -3,10 +3,12 @@
 import argparse
 import dataclasses
 import difflib
+import json
 from typing import Any, NoReturn, cast
 
 from ..errors import InvalidOption
-from ..options import Options, make_request
+from ..messages import checked_arguments
+from ..options import FOR_TEMPLATES, ChatOptions, make_request
 from ..sampling import RANGES, Sampling
 
 HELP = {
@@ -117,19 +119,34 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def options_of(arguments: argparse.Namespace) -> Options:
+def add_chat_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a chat's template is told."""
+    group = parser.add_argument_group("chat")
+    group.add_argument("--system", metavar="TEXT", help="the system message")
+    group.add_argument(
+        "--chat-template-kwargs",
+        type=_json,
+        metavar="JSON",
+        default=argparse.SUPPRESS,
+        help="""what else the template reads: '{"enable_thinking": false}'""",
+    )
+
+
+def options_of(arguments: argparse.Namespace) -> ChatOptions:
     """The options that were given, checked. Raises UsageError."""
-    given = {name: value for name, value in vars(arguments).items() if name in Options.__annotations__}
+    given = {name: value for name, value in vars(arguments).items() if name in ChatOptions.__annotations__}
     if "logit_bias" in given:
         given["logit_bias"] = dict(given["logit_bias"])
     check_options(given)
-    return cast(Options, given)
+    return cast(ChatOptions, given)
 
 
 def check_options(options: dict[str, Any]) -> None:
     """Raise UsageError for a value outside its range: before a model is loaded for nothing."""
+    drawing = {name: value for name, value in options.items() if name not in FOR_TEMPLATES}
     try:
-        make_request((0,), options, end_tokens=(), continues=True)
+        make_request((0,), drawing, end_tokens=(), continues=True)
+        checked_arguments(options.get("chat_template_kwargs"))
     except InvalidOption as error:
         raise UsageError(str(error)) from error
     max_tokens, when_full = options.get("max_tokens"), options.get("on_context_full", "error")
@@ -162,6 +179,13 @@ def _flag(name: str) -> str:
 
 def _default(name: str) -> object:
     return next(field.default for field in dataclasses.fields(Sampling) if field.name == name)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from None
 
 
 def _bias(text: str) -> tuple[int, float]:

@@ -15,13 +15,14 @@ from ..generation import Completion
 from . import loading
 from .arguments import (
     UsageError,
+    add_chat_arguments,
     add_model_arguments,
     add_sampling_arguments,
     model_of,
     no_words_left,
     options_of,
 )
-from .complete import last, show, stream
+from .complete import WITHIN_REASONING, last, show, stream
 from .conversation import Conversation, command
 from .reading import is_interactive, messages
 from .terminal import note, warn
@@ -30,8 +31,8 @@ from .trace import show_trace
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "shaderlm chat [options] MODEL"
-    parser.add_argument("--system", metavar="TEXT", help="the system message")
     parser.add_argument("--trace", action="store_true", help="show what each layer makes of every prompt")
+    add_chat_arguments(parser)
     add_model_arguments(parser)
     add_sampling_arguments(parser)
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     no_words_left(arguments)
     conversation = Conversation(arguments.system, options=options)
     with loading.load(loading.choose_place(source, arguments)) as model:
-        loading.check_chat(model)
+        loading.check_chat(model, conversation.answer_options)
         if is_interactive():
             note("Ctrl-C stops an answer, Ctrl-D ends the chat, /help lists the commands.")
         with _ctrl_c_cancels(model) if is_interactive() else contextlib.nullcontext():
@@ -72,7 +73,9 @@ def answer(model: Model, conversation: Conversation, *, trace: bool) -> bool:
     try:
         completion = _streamed(model, conversation, trace)
         note(_closing(completion))
-        text = completion.text
+        text = completion.text  # without the reasoning, which is no part of the history
+        if completion.reasoning and not text and completion.finish_reason == "length":
+            warn(WITHIN_REASONING)
     except ContextFull as error:
         warn(_remedy(model))
         text = error.partial.text if isinstance(error.partial, Completion) else ""
@@ -96,7 +99,7 @@ def _streamed(model: Model, conversation: Conversation, trace: bool) -> Completi
     while True:
         try:
             if trace:
-                show_trace(model, conversation.messages)
+                show_trace(model, conversation.messages, conversation.answer_options)
             return last(show(stream(model, conversation.messages, conversation.answer_options)))
         except PromptTooLong:
             if conversation.options.get("on_context_full") != "shift" or not conversation.drop_oldest_exchange():

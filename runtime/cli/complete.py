@@ -10,38 +10,49 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator
+from typing import cast
 
 from ..api import Model
 from ..generation import Chunk, Completion
 from ..messages import Message
-from ..options import Options
+from ..options import ChatOptions, Options
 from . import loading
-from .arguments import UsageError, add_model_arguments, add_sampling_arguments, model_of, options_of
-from .terminal import Bar, note, write
+from .arguments import (
+    UsageError,
+    add_chat_arguments,
+    add_model_arguments,
+    add_sampling_arguments,
+    model_of,
+    options_of,
+)
+from .terminal import Bar, aside, note, write
 from .trace import show_trace
 
 Prompt = str | list[Message]
+WITHIN_REASONING = "The answer ended within the reasoning: allow more --max-tokens, or a larger --context."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "shaderlm complete [options] MODEL PROMPT..."
     parser.add_argument("--chat", action="store_true", help="the prompt is a message to be answered, not a text")
-    parser.add_argument("--system", metavar="TEXT", help="with --chat: the system message")
-    parser.add_argument("--json", action="store_true", help="the whole answer as JSON: text, tokens, usage, timings")
+    parser.add_argument("--json", action="store_true", help="the whole answer as JSON: text, reasoning, tokens, ...")
     parser.add_argument("--trace", action="store_true", help="first show what each layer makes of the prompt")
+    add_chat_arguments(parser)
     add_model_arguments(parser)
     add_sampling_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     options = options_of(arguments)
-    if arguments.system is not None and not arguments.chat:
-        raise UsageError("--system goes with --chat: a prompt to go on from has no roles.")
+    for_chats = {"--system": arguments.system, "--chat-template-kwargs": options.get("chat_template_kwargs")}
+    for flag, given in for_chats.items():
+        if given is not None and not arguments.chat:
+            raise UsageError(f"{flag} goes with --chat: a prompt to go on from has no template.")
     source = model_of(arguments)
     prompt = _prompt(" ".join(arguments.words) or _piped(), arguments)
     with loading.load(loading.choose_place(source, arguments)) as model:
         if arguments.trace:
-            show_trace(model, prompt)
+            show_trace(model, prompt, options)
         if arguments.json:
             completion = last(stream(model, prompt, options))
             print(json.dumps(dataclasses.asdict(completion)), flush=True)
@@ -49,16 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
             completion = last(show(stream(model, prompt, options)))
     note(closing_note(completion))
     if not completion.text:
-        note("The model ended its answer before the first word.")
+        note(WITHIN_REASONING if completion.reasoning else "The model ended its answer before the first word.")
         return 1
     return 0
 
 
-def stream(model: Model, prompt: Prompt, options: Options) -> Iterator[Chunk]:
+def stream(model: Model, prompt: Prompt, options: ChatOptions) -> Iterator[Chunk]:
     """Chunks of an answer to a text or to messages, with a progress bar until the first one."""
     with Bar("reading the prompt", "tokens") as bar:
         if isinstance(prompt, str):
-            chunks = model.stream(prompt, progress=bar, **options)
+            chunks = model.stream(prompt, progress=bar, **cast(Options, options))
         else:
             chunks = model.stream_chat(prompt, progress=bar, **options)
         for chunk in chunks:
@@ -67,16 +78,24 @@ def stream(model: Model, prompt: Prompt, options: Options) -> Iterator[Chunk]:
 
 
 def show(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Write the chunks' text to stdout as they pass, and end the last line, whatever happens."""
-    text = ""
+    """Write the chunks' text to stdout as they pass, and end the last line, whatever happens.
+
+    Reasoning before it is dim, and only for people: on stderr where that is a terminal.
+    """
+    text = reasoning = ""
     try:
         for chunk in chunks:
-            text += chunk.text
+            aside(chunk.reasoning)
+            if chunk.text and reasoning and not text:
+                aside("\n\n")
+            text, reasoning = text + chunk.text, reasoning + chunk.reasoning
             write(chunk.text)
             yield chunk
     finally:
         if text and not text.endswith("\n"):
             write("\n")
+        elif reasoning and not text:
+            aside("\n")
 
 
 def last(chunks: Iterator[Chunk]) -> Completion:

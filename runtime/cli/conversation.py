@@ -1,17 +1,19 @@
 """A chat's messages and options, and the slash commands that change them."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from ..messages import Message
-from ..options import Options
+from ..options import ChatOptions
 from .arguments import UsageError, check_options
 from .writing import write_json
 
 HELP = """\
-/set NAME VALUE   an option of the next answers: /set temperature 0.5; "none" takes it back; /set alone lists them
+/set NAME VALUE   an option of the next answers: /set temperature 0.5; "none" takes it back; /set alone lists them;
+                  what else the template reads: /set chat_template_kwargs {"enable_thinking": false}
 /system TEXT      the system message; without TEXT, shows it; "none" takes it back
 /clear            forget all messages but the system message
 /save FILE        write the messages to FILE, as JSON
@@ -36,9 +38,9 @@ class Conversation:
         return [*([] if self.system is None else [{"role": "system", "content": self.system}]), *self.turns]
 
     @property
-    def answer_options(self) -> Options:
+    def answer_options(self) -> ChatOptions:
         """The options as `stream_chat` takes them."""
-        return cast(Options, self.options)
+        return cast(ChatOptions, self.options)
 
     def say(self, role: str, text: str) -> None:
         """Add a turn."""
@@ -76,11 +78,11 @@ def _set(text: str, conversation: Conversation) -> str:
     if not text:
         listed = [f"{name} {value!r}" for name, value in conversation.options.items()]
         return "\n".join(listed) or "Every option has its default; `shaderlm chat --help` tells them."
-    name, _, value = text.replace("=", " ", 1).partition(" ")
+    name, value = re.split(r"[\s=]+|$", text, maxsplit=1)
     name = name.strip("-").replace("-", "_")
-    if not value.strip():
+    if not value:
         raise UsageError(f"Which value shall {name} have? For instance: /set temperature 0.5")
-    options = conversation.options | {name: _value(value.strip())}
+    options = conversation.options | {name: _value(value)}
     check_options({name: options[name]} if options[name] is not None else {})
     conversation.options = {key: kept for key, kept in options.items() if kept is not None}
     return f"{name} is {conversation.options.get(name, 'at its default again')}"

@@ -14,6 +14,7 @@ from ..hosts.native import host as native
 from ..hosts.native.thread import run_now
 from ..messages import Message
 from ..opening import check_before_fetching
+from ..options import FOR_TEMPLATES, ChatOptions
 from ..planner.choice import KvDtype
 from .arguments import UsageError
 from .terminal import Bar, note, warn
@@ -99,16 +100,17 @@ def context_taken(model: api.Model | api.AsyncModel) -> str:
     return f"context {tokens}{beyond}, {model.memory.total / 1e6:,.0f} MB with all of it in use"
 
 
-def prompt_ids(model: api.Model, prompt: str | Sequence[Message]) -> list[int]:
+def prompt_ids(model: api.Model, prompt: str | Sequence[Message], options: ChatOptions | None = None) -> list[int]:
     """Token ids of a text or of messages, as the model gets them. Raises TemplateError, TokenizerError."""
+    told = {name: value for name, value in (options or {}).items() if name in FOR_TEMPLATES}
 
     async def request(core: Core) -> list[int]:
-        made = core.prompt_request(prompt, {}) if isinstance(prompt, str) else core.chat_request(prompt, {})
+        made = core.prompt_request(prompt, {}) if isinstance(prompt, str) else core.chat_request(prompt, told)
         return list(made.prompt)
 
     return model.run_on_engine(request)
 
 
-def check_chat(model: api.Model) -> None:
+def check_chat(model: api.Model, options: ChatOptions) -> None:
     """Raise TemplateError or TokenizerError for a model that cannot chat, before anybody has typed a message."""
-    prompt_ids(model, [{"role": "user", "content": "Hello!"}])
+    prompt_ids(model, [{"role": "user", "content": "Hello!"}], options)

@@ -55,6 +55,17 @@ def write(text: str) -> None:
     out.flush()
 
 
+def aside(text: str) -> None:
+    """A piece of what a model reasons, dim, on stderr at once; nothing where that is no terminal."""
+    if not text or not sys.stderr.isatty():
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    console.print(text.translate(_CONTROLS), style="dim", markup=False, highlight=False, soft_wrap=True, end="")
+    console.file.flush()
+
+
 class Bar:
     """A progress bar on stderr, called with what is done and what there is in all, from any thread.
 

@@ -6,13 +6,14 @@ from ..api import Model
 from ..core import Core
 from ..engine.trace import Spread, Trace, trace_prefill
 from ..messages import Message
+from ..options import ChatOptions
 from .loading import prompt_ids
 from .terminal import note, warn
 
 
-def show_trace(model: Model, prompt: str | Sequence[Message]) -> None:
+def show_trace(model: Model, prompt: str | Sequence[Message], options: ChatOptions | None = None) -> None:
     """Print the residual stream's range and NaNs behind every layer, and the likeliest next tokens, on stderr."""
-    ids = prompt_ids(model, prompt)
+    ids = prompt_ids(model, prompt, options)
 
     async def trace(core: Core) -> Trace:
         return await trace_prefill(core.engine, ids)
