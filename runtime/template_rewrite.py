@@ -57,7 +57,9 @@ class _Rewriting(NodeTransformer):
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802
         """The text between the tags is written out as expressions are, which the sandbox counts."""
         self.generic_visit(node)
-        node.nodes = [_constant(part.data) if isinstance(part, nodes.TemplateData) else part for part in node.nodes]
+        for i, part in enumerate(node.nodes):
+            if isinstance(part, nodes.TemplateData):
+                node.nodes[i] = nodes.Const(part.data, lineno=part.lineno)
         return node
 
     def visit_List(self, node: nodes.List | nodes.Tuple | nodes.Dict) -> nodes.Node:  # noqa: N802
