@@ -182,8 +182,8 @@ CASES: Mapping[type[ShaderLMError], Case] = {
         r"broken\.gguf holds a model of architecture 'mamba9', which is not known\. Known: llama\. Take a model",
     ),
     errors.UnknownWeightType: Case(
-        load_bytes(llama(**{"blk.0.ffn_up.weight": Tensor((160, 96), 9, bytes(40 * 160 * 3))})),
-        r"blk\.0\.ffn_up\.weight in broken\.gguf .*Q8_1",
+        load_bytes(llama(**{"blk.0.ffn_up.weight": Tensor((160, 96), 15, bytes(96 * 160))})),
+        r"blk\.0\.ffn_up\.weight in broken\.gguf .*Q8_K",
     ),
     errors.InvalidConfig: Case(
         load_bytes(llama(**{"llama.attention.head_count": None})),
