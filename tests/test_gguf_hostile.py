@@ -157,6 +157,11 @@ CASES: list[tuple[str, bytes, str]] = [
         gguf_bytes([LLAMA], {"t": Tensor((2, 48), 2, bytes(54))}),
         r"rows of 48 values.*Q4_0's block of 32",
     ),
+    (
+        "part of a large block",
+        gguf_bytes([LLAMA], {"t": Tensor((4, 576), 12, bytes(9 * 144))}),
+        r"rows of 576 values.*Q4_K's block of 256",
+    ),
     ("crooked offset", gguf_bytes([LLAMA], {"t": ROW._replace(offset=4)}), r"t in model\.gguf has the offset 4, .* 32"),
     (
         "overlap",
