@@ -235,7 +235,7 @@ def check(request: Request, engine: Engine) -> None:
         raise InvalidOption(f"max_tokens: must be a whole number from 1 on, or None, not {request.max_tokens!r}.")
     if request.on_context_full not in ("error", "shift"):
         raise InvalidOption(f'on_context_full: must be "error" or "shift", not {request.on_context_full!r}.')
-    engine.check_length(request.prompt)
+    engine.deployment.check_length(len(request.prompt))
 
 
 def sampling_state(sampling: Sampling, end_tokens: tuple[int, ...], last_position: int) -> SamplingState:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping
 from collections.abc import Sequence as Tokens
 
-from ..errors import InvalidOption, OutOfMemory, PromptTooLong
+from ..errors import InvalidOption, OutOfMemory
 from ..formats.checkpoint import Checkpoint
 from ..host import Buffer, Gpu
 from ..log import DEBUG, event
@@ -120,17 +120,9 @@ class Engine:
         sequence.pages = [[] for _ in self.deployment.windows]
         sequence.length = 0
 
-    def check_length(self, prompt: Tokens[int]) -> None:
-        """Raise PromptTooLong for a prompt that the context does not hold."""
-        if len(prompt) > self.deployment.context:
-            raise PromptTooLong(
-                f"The prompt has {len(prompt):,} tokens, but the context holds {self.deployment.context:,}. "
-                "Shorten it, or load the model with a larger context."
-            )
-
     def set_tokens(self, sequence: Sequence, tokens: Tokens[int]) -> None:
         """Give the sequence its tokens; those behind `length` are still to be computed. Raises PromptTooLong."""
-        self.check_length(tokens)
+        self.deployment.check_length(len(tokens))
         sequence.tokens = list(tokens)
         words = b"".join(token.to_bytes(4, "little") for token in tokens)
         self.gpu.write_buffer(self.shared["tokens"][0], 4 * sequence.slot * self.deployment.context, words)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..errors import PromptTooLong
 from ..host import Adapter
 from .work import BROADCAST, RATES
 
@@ -102,6 +103,14 @@ class Deployment:
     def max_pages(self) -> int:
         """Entries of a page table."""
         return -(-self.context // PAGE)
+
+    def check_length(self, n_tokens: int) -> None:
+        """Raise PromptTooLong for a prompt that the context does not hold."""
+        if n_tokens > self.context:
+            raise PromptTooLong(
+                f"The prompt has {n_tokens:,} tokens, but the context holds {self.context:,}. "
+                "Shorten it, or load the model with a larger context."
+            )
 
     @property
     def cache_pages(self) -> int:
