@@ -5,69 +5,69 @@
 //   results  (token, log probability as bits, position, done) per output; behind them, per output, n_top pairs of
 //            (token, log probability as bits)
 //
-// One pass over the logits per token: this runs only where it was asked for. One workgroup an output. Needs no feature.
+// They lie in the blocks with the largest maxima, and are taken from what is gathered there one after the other. This runs
+// only where it was asked for. One workgroup an output. Needs no feature.
 // The length of a buffer bounds the loops that count from zero as well, for the reason that sample.wgsl gives.
 
 // include: exponential.wgsl
+// include: fixed_point.wgsl
+// include: sampling/order.wgsl
+// include: sampling/best.wgsl
+// include: sampling/head.wgsl
+// include: sampling/amounts.wgsl
+// include: sampling/blocks.wgsl
+// include: sampling/gather.wgsl
 
-const WORKGROUP: u32 = 256u;
-const NONE: u32 = 0xffffffffu;
+const WORKGROUP: u32 = 256u;    // parameter: lanes
+const BLOCK_TOKENS: u32 = 64u;  // parameter: logits that an entry of stats stands for
 
 struct Vocabulary {
     size: u32,
-    blocks: u32,
+    blocks: u32,  // entries of stats an output
     outputs: u32,
     n_top: u32,
 }
-
-struct Best { value: f32, token: u32 }
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> stats: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> results: array<u32>;
 @group(0) @binding(3) var<uniform> vocab: Vocabulary;
 
-var<workgroup> lanes: array<Best, WORKGROUP>;
-var<workgroup> shared_best: Best;
-
-fn better(a: Best, b: Best) -> bool {
-    return a.value > b.value || (a.value == b.value && a.token < b.token);
+// What can be among the likeliest. Where the blocks do not tell, or too few tokens are allowed, all tokens.
+fn likeliest(output: u32, maximum: f32, lane: u32) -> Kept {
+    let last = bin_of_top_blocks(output, vocab.n_top, maximum, lane);
+    if (last < BINS - 1u) {
+        return tokens_down_to(last, output, maximum, lane);
+    }
+    return Kept(output, maximum, last, 0u, vocab.size, NO_CUT);
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let output = workgroup.x;
+    let maximum = row_maximum(output, lane).score;
+    let log_sum = log(row_sum(output, maximum, lane));
+    let kept = likeliest(output, maximum, lane);
+    let c = gather(kept, 0u, lane);
+    let few = kept.is_listed == 1u && c.n <= MAX_GATHERED;
+    let size = select(kept.size, c.n, few);
     var last = Best(3.4e38, 0u);
-    var maximum = 0.0;
-    var log_sum = 0.0;
     let n_top = min(vocab.n_top, arrayLength(&results));
     for (var i = 0u; i < n_top; i++) {
-        var best = Best(-3.4e38, NONE);
-        for (var token = lane; token < vocab.size; token += WORKGROUP) {
-            let candidate = Best(logits[output * vocab.size + token], token);
-            let behind = i == 0u || better(last, candidate);
-            if (behind && better(candidate, best)) { best = candidate; }
+        var best = Best(-3.4e38, ALL);
+        for (var j = lane; j < size; j += WORKGROUP) {
+            var token = ALL;
+            if (few) { token = gathered[j]; } else { token = token_at(kept, j); }
+            if (token != ALL) {
+                let own = Best(logit_of(kept, token), token);
+                if ((i == 0u || better(last, own)) && better(own, best)) { best = own; }
+            }
         }
-        lanes[lane] = best;
-        workgroupBarrier();
+        last = best_of_lanes(best, lane);
         if (lane == 0u) {
-            for (var j = 1u; j < WORKGROUP; j++) {
-                if (better(lanes[j], best)) { best = lanes[j]; }
-            }
-            if (i == 0u) {
-                maximum = best.value;
-                let end = min(vocab.blocks, arrayLength(&stats));
-                for (var j = 0u; j < end; j++) {
-                    let s = stats[output * vocab.blocks + j];
-                    log_sum += s.y * exponential(s.x - maximum);
-                }
-                log_sum = log(log_sum);
-            }
             let place = 4u * vocab.outputs + 2u * (output * vocab.n_top + i);
-            results[place] = best.token;
-            results[place + 1u] = bitcast<u32>(best.value - maximum - log_sum);
-            shared_best = best;
+            results[place] = last.token;
+            results[place + 1u] = bitcast<u32>(last.score - maximum - log_sum);
         }
-        last = workgroupUniformLoad(&shared_best);
     }
 }

@@ -33,28 +33,41 @@ class Device:
         Returns what the arrays that it may write hold afterwards. Fails if it wrote past the end of one; what it reads
         past the end of one is NaN.
         """
-        pipeline = wait(self.gpu.create_pipeline(kernel.source))
-        bound = {b.name: self._upload(b.name, b.access, kernel, arrays, uniforms) for b in kernel.bindings}
-        program = self.gpu.freeze([pipeline], [self.gpu.create_bind_group(pipeline, list(bound.values()))])
-        self.gpu.submit(program, list(groups) + [1] * (3 - len(groups)))
-        written = {
-            b.name: self._download(b.name, bound[b.name], arrays[b.name])
-            for b in kernel.bindings
-            if b.access == "read_write"
-        }
+        return self.run_all([(kernel, uniforms, groups)], arrays)
+
+    def run_all(
+        self, steps: Sequence[tuple[Kernel, Uniforms, Sequence[int]]], arrays: Arrays
+    ) -> dict[str, NDArray[Any]]:
+        """As `run`, for several kernels in one submit; an array is one buffer for all of them."""
+        shared: dict[str, BoundBuffer] = {}
+        own: list[BoundBuffer] = []
+        pipelines, bind_groups, counts = [], [], []
+        for kernel, uniforms, groups in steps:
+            bound = []
+            for b in kernel.bindings:
+                if b.access == "uniform":
+                    own.append(self._buffer(b.name, kernel.uniforms[b.name].pack(uniforms[b.name]), Usage.UNIFORM))
+                    bound.append(own[-1])
+                else:
+                    if b.name not in shared:
+                        shared[b.name] = self._buffer(b.name, _guarded(arrays[b.name]), Usage.STORAGE)
+                    bound.append(shared[b.name])
+            pipelines.append(wait(self.gpu.create_pipeline(kernel.source)))
+            bind_groups.append(self.gpu.create_bind_group(pipelines[-1], bound))
+            counts += [*groups, 1, 1][:3]
+        program = self.gpu.freeze(pipelines, bind_groups)
+        self.gpu.submit(program, counts)
+        names = {b.name for kernel, _, _ in steps for b in kernel.bindings if b.access == "read_write"}
+        written = {name: self._download(name, shared[name], arrays[name]) for name in sorted(names)}
         self.gpu.release(program)
-        for place in bound.values():
+        for place in [*shared.values(), *own]:
             self.gpu.destroy_buffer(place.buffer)
         return written
 
     def close(self) -> None:
         self.gpu.close()
 
-    def _upload(self, name: str, access: str, kernel: Kernel, arrays: Arrays, uniforms: Uniforms) -> BoundBuffer:
-        if access == "uniform":
-            data, usage = kernel.uniforms[name].pack(uniforms[name]), Usage.UNIFORM
-        else:
-            data, usage = _guarded(arrays[name]), Usage.STORAGE
+    def _buffer(self, name: str, data: bytes, usage: Usage) -> BoundBuffer:
         buffer = self.gpu.create_buffer(name, len(data), usage)
         self.gpu.write_buffer(buffer, 0, data)
         return BoundBuffer(buffer, 0, len(data))

@@ -1,15 +1,16 @@
 """The sampling kernels over given logits: rows of several sequences in one dispatch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu import Device
+from gpu import NAN_BITS, Device
 from shaderlm.engine.sequence import SamplingState
 from shaderlm.planner.compose import Kernel, compose
+from shaderlm.planner.lower_sampling import Rows, Stage, sampling_stages
 from shaderlm.planner.vocabulary import VocabularyLayout
 from shaderlm.sampling import Sampling
 
@@ -18,7 +19,7 @@ FORBIDDEN = np.float32(-3e38)  # what stands for minus infinity on the GPU
 
 @dataclass
 class Step:
-    """What sample.wgsl reads and writes; `run` makes one step of it."""
+    """What survey.wgsl and sample.wgsl read and write; `run` makes one step of it."""
 
     logits: NDArray[np.float32]  # [outputs, vocab], -inf for tokens that may not be drawn
     states: Sequence[SamplingState]  # per slot
@@ -28,6 +29,7 @@ class Step:
     tokens: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(4, np.uint32))  # [slots, context]
     vocabulary: NDArray[np.uint32] | None = None  # [slots, words]
     results: NDArray[np.uint32] | None = None  # [outputs, 4]
+    workgroup: int = 32
 
     def __post_init__(self) -> None:
         outputs, vocab = self.logits.shape
@@ -38,30 +40,26 @@ class Step:
         if self.results is None:
             self.results = np.full((outputs, 4), 77, np.uint32)
 
-    def run(self, gpu: Device, kernel: Kernel | None = None) -> "Step":
-        """Draw once for every row: tokens, counts, rows and results move on."""
+    def run(self, gpu: Device, *, changed: Callable[[Kernel], Kernel] = lambda kernel: kernel) -> "Step":
+        """Draw once for every row: tokens, counts, rows and results move on. Kernels may be run `changed`."""
         assert self.vocabulary is not None
         assert self.results is not None
         outputs, vocab = self.logits.shape
         stats = statistics(self.logits, self.block_tokens)
-        uniform = {
-            "size": vocab,
-            "mask_words": self.layout.mask_words,
-            "slot_words": self.layout.slot_words,
-            "blocks": stats.shape[1],
-            "block_tokens": self.block_tokens,
-            "context": self.context,
-        }
+        rows = Rows(outputs, vocab, stats.shape[1], self.block_tokens, self.context)
+        stages = list(sampling_stages(rows, self.workgroup))[:2]
         arrays: dict[str, NDArray[Any]] = {
             "logits": self.logits,
             "stats": stats,
             "sequences": np.frombuffer(b"".join(state.pack() for state in self.states), np.uint32),
             "rows": self.rows,
+            "survey": np.full(rows.survey_bytes // 4, NAN_BITS, np.uint32),
             "tokens": self.tokens,
             "vocabulary": self.vocabulary,
             "results": self.results,
         }
-        done = gpu.run(kernel or compose("sample.wgsl"), arrays, {"vocab": uniform}, (outputs,))
+        steps = [(changed(kernel_of(stage)), {"vocab": stage.vocab}, groups_of(stage)) for stage in stages]
+        done = gpu.run_all(steps, arrays)
         self.rows, self.tokens = done["rows"], done["tokens"]
         self.vocabulary, self.results = done["vocabulary"], done["results"]
         return self
@@ -70,6 +68,14 @@ class Step:
     def drawn(self) -> NDArray[np.uint32]:
         assert self.results is not None
         return self.results[:, 0]
+
+
+def kernel_of(stage: Stage) -> Kernel:
+    return compose(stage.file, parameters=stage.parameters)
+
+
+def groups_of(stage: Stage) -> list[int]:
+    return [extent.count(1, 1) for extent in stage.groups]
 
 
 def statistics(logits: NDArray[np.float32], block_tokens: int) -> NDArray[np.float32]:

@@ -9,11 +9,11 @@ from scipy.stats import chisquare
 
 from agreement import agree
 from gpu import Device
-from sampler import FORBIDDEN, Step, one_slot_each, state_of, statistics
+from sampler import FORBIDDEN, Step, groups_of, kernel_of, one_slot_each, state_of, statistics
 from sampler_reference import adjusted, kept_in_order, probabilities, softmax
 from shaderlm.engine.sequence import SamplingState
-from shaderlm.host import KernelSource
 from shaderlm.planner.compose import Kernel, compose, parse, read_shader
+from shaderlm.planner.lower_sampling import Rows, sampling_stages
 from shaderlm.planner.vocabulary import VocabularyLayout
 from shaderlm.sampling import Sampling
 
@@ -22,15 +22,18 @@ OFF = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
 
 # What is kept
 
-DRAWN = "                let s = logit / temperature"
+DRAWN = "let drawn = Best(logit / s.temperature"
+TOKENS = "@group(0) @binding(6) var<storage, read_write> tokens: array<u32>;\n"
 
 
-def membership_kernel() -> Kernel:
-    """sample.wgsl, but each token that it considers drawing is counted in `tokens`, which is [outputs, vocab] here."""
-    kernel = compose("sample.wgsl")
-    assert kernel.source.code.count(DRAWN) == 1
-    code = kernel.source.code.replace(DRAWN, f"tokens[d.output * vocab.size + token] += 1u;\n{DRAWN}")
-    return replace(kernel, source=KernelSource("membership", code, kernel.source.bindings))
+def membership(kernel: Kernel) -> Kernel:
+    """A kernel that counts each token that it considers drawing in `tokens`, which is [outputs, vocab] here."""
+    code = kernel.source.code
+    assert code.count(DRAWN) == 1
+    output = "kept.output" if "sample" in kernel.source.label else "output"
+    code = code.replace(DRAWN, f"tokens[{output} * vocab.size + token] += 1u;\n{DRAWN}")
+    has_tokens = any(binding.name == "tokens" for binding in kernel.bindings)
+    return parse(code if has_tokens else TOKENS + code, f"membership {kernel.source.label}")
 
 
 def kept_on_gpu(
@@ -41,7 +44,7 @@ def kept_on_gpu(
     tokens = np.zeros((n, vocab), np.uint32)
     rows = np.tile(logits, (n, 1))
     step = Step(rows, [state_of(s) for s in samplings], one_slot_each(n), block_tokens=block_tokens, tokens=tokens)
-    return step.run(gpu, membership_kernel()).tokens
+    return step.run(gpu, changed=membership).tokens
 
 
 def check_kept(counts: NDArray[np.uint32], logits: NDArray[np.float32], sampling: Sampling) -> None:
@@ -363,9 +366,9 @@ def test_the_likeliest_tokens_come_in_order_with_their_log_probabilities(gpu: De
     logits[3, : vocab - n_top] = FORBIDDEN
     stats = statistics(logits, 64)
     results = np.full(4 * n + 2 * n * n_top, 77, np.uint32)
-    uniform = {"size": vocab, "blocks": stats.shape[1], "outputs": n, "n_top": n_top}
+    *_, stage = sampling_stages(Rows(n, vocab, stats.shape[1], 64, 0), 32)
     arrays = {"logits": logits, "stats": stats, "results": results}
-    results = gpu.run(compose("top_logprobs.wgsl"), arrays, {"vocab": uniform}, (n,))["results"]
+    results = gpu.run(kernel_of(stage), arrays, {"vocab": stage.vocab}, groups_of(stage))["results"]
 
     assert (results[: 4 * n] == 77).all(), "the drawn tokens' own results stay"
     top = results[4 * n :].reshape(n, n_top, 2)

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from ..planner.lower import MAX_TOP
+from ..planner.lower_sampling import MAX_TOP
 
 TOP_BYTES = 8 * MAX_TOP  # ids and log probabilities of a row
 

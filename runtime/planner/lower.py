@@ -9,6 +9,7 @@ from .assembly import Assembly, Groups
 from .choice import PAGE, Deployment, LinearKernel
 from .compose import Value, composed
 from .fuse import AddProjection, Attend, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
+from .lower_sampling import MAX_TOP, Rows, sampling_stages
 from .plan import EVERY_ROW, ONE, Extent, Plan
 from .rope_turns import rope_uniform
 from .shares import head_shares, shares
@@ -17,7 +18,6 @@ from .weights import Parts, Types, gate_up, linear_uniform, plane_starts, qkv, s
 from .work import NO_WORK, Work
 
 Mode = Literal["decode", "prefill", "logits"]
-MAX_TOP = 20  # alternatives that a step can report with their log probabilities
 
 
 def lower(ops: Sequence[FusedOp], types: Types, deployment: Deployment, mode: Mode, rows: int) -> Plan:
@@ -256,42 +256,11 @@ class _Lowering:
         )
 
     def sample(self) -> None:
-        vocabulary = VocabularyLayout(self.vocab_size)
-        self.dispatch(
-            "sample",
-            "sample.wgsl",
-            {},
-            {},
-            {
-                "logits": "logits",
-                "stats": "stats",
-                "sequences": "sequences",
-                "rows": "rows",
-                "tokens": "tokens",
-                "vocabulary": "vocabulary",
-                "results": "results",
-            },
-            {
-                "vocab": {
-                    "size": self.vocab_size,
-                    "mask_words": vocabulary.mask_words,
-                    "slot_words": vocabulary.slot_words,
-                    "blocks": self.n_blocks,
-                    "block_tokens": self.block_tokens,
-                    "context": self.d.context,
-                }
-            },
-            (Extent(self.outputs), ONE, ONE),
-        )
-        self.dispatch(
-            "top",
-            "top_logprobs.wgsl",
-            {},
-            {},
-            {"logits": "logits", "stats": "stats", "results": "results"},
-            {"vocab": {"size": self.vocab_size, "blocks": self.n_blocks, "outputs": self.outputs, "n_top": MAX_TOP}},
-            (Extent(self.outputs), ONE, ONE),
-        )
+        rows = Rows(self.outputs, self.vocab_size, self.n_blocks, self.block_tokens, self.d.context)
+        self.assembly.value("survey", rows.survey_bytes)
+        for stage in sampling_stages(rows, self.d.choice.sampling_workgroup):
+            bound = {name: name for name in stage.bound}
+            self.dispatch(stage.label, stage.file, {}, stage.parameters, bound, {"vocab": stage.vocab}, stage.groups)
 
     # Linears
 
