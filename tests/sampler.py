@@ -45,7 +45,7 @@ class Step:
         assert self.vocabulary is not None
         assert self.results is not None
         outputs, vocab = self.logits.shape
-        stats = statistics(self.logits, self.block_tokens)
+        stats = statistics(np.nan_to_num(self.logits, nan=FORBIDDEN), self.block_tokens)
         rows = Rows(outputs, vocab, stats.shape[1], self.block_tokens, self.context)
         stages = list(sampling_stages(rows, self.workgroup))[:2]
         arrays: dict[str, NDArray[Any]] = {

@@ -1,4 +1,4 @@
-"""The sampler on the GPU: what it keeps, how likely it draws what, and what it leaves behind for the next step."""
+"""The sampler on the GPU: how likely it draws what, and what it leaves behind for the next step."""
 
 from dataclasses import replace
 
@@ -10,145 +10,14 @@ from scipy.stats import chisquare
 from agreement import agree
 from gpu import Device
 from sampler import FORBIDDEN, Step, groups_of, kernel_of, one_slot_each, state_of, statistics
-from sampler_reference import adjusted, kept_in_order, probabilities, softmax
+from sampler_reference import adjusted, probabilities, softmax
 from shaderlm.engine.sequence import SamplingState
-from shaderlm.planner.compose import Kernel, compose, parse, read_shader
+from shaderlm.planner.compose import compose, parse, read_shader
 from shaderlm.planner.lower_sampling import Rows, sampling_stages
 from shaderlm.planner.vocabulary import VocabularyLayout
 from shaderlm.sampling import Sampling
 
 OFF = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
-
-
-# What is kept
-
-DRAWN = "let drawn = Best(logit / s.temperature"
-TOKENS = "@group(0) @binding(6) var<storage, read_write> tokens: array<u32>;\n"
-
-
-def membership(kernel: Kernel) -> Kernel:
-    """A kernel that counts each token that it considers drawing in `tokens`, which is [outputs, vocab] here."""
-    code = kernel.source.code
-    assert code.count(DRAWN) == 1
-    output = "kept.output" if "sample" in kernel.source.label else "output"
-    code = code.replace(DRAWN, f"tokens[{output} * vocab.size + token] += 1u;\n{DRAWN}")
-    has_tokens = any(binding.name == "tokens" for binding in kernel.bindings)
-    return parse(code if has_tokens else TOKENS + code, f"membership {kernel.source.label}")
-
-
-def kept_on_gpu(
-    gpu: Device, logits: NDArray[np.float32], samplings: list[Sampling], block_tokens: int
-) -> NDArray[np.uint32]:
-    """How often each token was considered, [samplings, vocab], for one row of logits under several options."""
-    n, vocab = len(samplings), len(logits)
-    tokens = np.zeros((n, vocab), np.uint32)
-    rows = np.tile(logits, (n, 1))
-    step = Step(rows, [state_of(s) for s in samplings], one_slot_each(n), block_tokens=block_tokens, tokens=tokens)
-    return step.run(gpu, changed=membership).tokens
-
-
-def check_kept(counts: NDArray[np.uint32], logits: NDArray[np.float32], sampling: Sampling) -> None:
-    """The kept are the first few in order, as many as a float64 sort keeps, give or take what lies at `top_p`."""
-    assert counts.max() == 1, f"{sampling}: a token was considered {counts.max()} times"
-    kept = np.flatnonzero(counts)
-    order = np.argsort(-logits.astype(np.float64), kind="stable")
-    np.testing.assert_array_equal(kept, np.sort(order[: len(kept)]), err_msg=f"{sampling}: not the likeliest ones")
-    expected = len(kept_in_order(logits, sampling))
-    if len(kept) != expected:
-        of_top_k = order[: sampling.top_k or None]
-        reached = np.concatenate([[0], np.cumsum(softmax(logits[of_top_k].astype(np.float64)))])
-        doubtful = reached[min(len(kept), expected) : max(len(kept), expected)]
-        distance = np.abs(doubtful - sampling.top_p).max()
-        assert distance <= 1e-6, f"{sampling}: kept {len(kept)}, a sort keeps {expected}; {distance} from top_p"
-
-
-def check_all_kept(gpu: Device, logits: NDArray[np.float32], samplings: list[Sampling], block_tokens: int = 64) -> None:
-    for counts, sampling in zip(kept_on_gpu(gpu, logits, samplings, block_tokens), samplings, strict=True):
-        check_kept(counts, logits, sampling)
-
-
-TOGETHER = [
-    Sampling(),
-    replace(OFF, top_k=100, top_p=0.9),
-    replace(OFF, top_k=20_000, top_p=0.99),
-    replace(OFF, top_k=20_000, top_p=0.99, min_p=0.001),
-    replace(OFF, top_p=0.5, min_p=0.2),
-]
-
-
-def options(vocab: int) -> list[Sampling]:
-    """Each cut alone, at its ends and in between, and several together."""
-    return [
-        OFF,
-        *(replace(OFF, top_k=k) for k in (1, 2, 40, 511, 513, 5000, vocab - 1, vocab, vocab + 1)),
-        *(replace(OFF, top_p=p) for p in (0.0, 1e-9, 0.3, 0.95, 0.999, 0.999999)),
-        *(replace(OFF, min_p=p) for p in (0.01, 0.3, 1.0)),
-        *TOGETHER,
-    ]
-
-
-@pytest.mark.parametrize(("vocab", "block_tokens"), [(49_152, 64), (128_256, 8), (262_144, 64)])
-def test_the_kept_set_is_that_of_a_float64_sort(gpu: Device, vocab: int, block_tokens: int) -> None:
-    rng = np.random.default_rng(vocab)
-    logits = rng.normal(0, 3, vocab).astype(np.float32)
-    samplings = options(vocab) if vocab < 50_000 else [replace(OFF, top_p=0.95), replace(OFF, top_k=700), *TOGETHER]
-    check_all_kept(gpu, logits, samplings, block_tokens)
-
-
-def test_of_equal_logits_the_lower_ids_are_kept(gpu: Device) -> None:
-    """Logits in steps of a quarter: some thousands of tokens are tied at every cut."""
-    vocab = 49_152
-    logits = np.round(np.random.default_rng(1).normal(0, 2, vocab) * 4).astype(np.float32) / 4
-    check_all_kept(gpu, logits, options(vocab))
-
-
-@pytest.mark.parametrize("vocab", [1, 5, 300, 4097])
-def test_constant_logits_are_kept_from_the_lowest_id_on(gpu: Device, vocab: int) -> None:
-    logits = np.full(vocab, -1.5, np.float32)
-    samplings = [replace(OFF, top_k=k) for k in (1, 3, vocab)] + [replace(OFF, top_p=p) for p in (0.0, 0.3, 0.7)]
-    samplings += [replace(OFF, min_p=1.0), *(replace(OFF, top_k=200, top_p=p) for p in (0.4, 0.9999))]
-    check_all_kept(gpu, logits, samplings)
-
-
-def test_more_tied_blocks_than_are_listed_are_searched_all(gpu: Device) -> None:
-    """The maxima of 2,048 blocks are tied, but for one that lies above them."""
-    logits = np.full(16_384, -1.5, np.float32)
-    logits[1605] = 2.0
-    check_all_kept(gpu, logits, [replace(OFF, top_k=k) for k in (1, 2, 3, 500)], block_tokens=8)
-
-
-def test_a_block_that_reaches_past_the_vocabulary_ends_with_it(gpu: Device) -> None:
-    """Behind the last logits of a row lie the first ones of the next: here its largest."""
-    logits = np.linspace(0, 10, 1000).astype(np.float32)
-    logits[:3] = 20
-    check_all_kept(gpu, logits, [replace(OFF, top_k=k) for k in (2, 3, 4, 5, 15)])
-
-
-def test_a_logit_that_dominates_is_kept_alone(gpu: Device) -> None:
-    logits = np.random.default_rng(2).normal(0, 1, 49_152).astype(np.float32)
-    logits[40_001] = 200
-    check_all_kept(gpu, logits, options(49_152))
-
-
-@pytest.mark.parametrize("allowed", [1, 12, 3000])
-def test_what_is_forbidden_is_never_kept(gpu: Device, allowed: int) -> None:
-    """Most tokens masked, as under a grammar: fewer than top_k, and than the blocks, are left."""
-    vocab = 49_152
-    rng = np.random.default_rng(3)
-    logits = np.full(vocab, -np.inf, np.float32)
-    left = rng.choice(vocab, allowed, replace=False)
-    logits[left] = rng.normal(0, 3, allowed)
-    samplings = options(vocab)
-    for counts, sampling in zip(kept_on_gpu(gpu, logits, samplings, 64), samplings, strict=True):
-        assert not counts[logits == -np.inf].any(), f"{sampling}: a forbidden token was considered"
-        check_kept(counts[np.sort(left)], logits[np.sort(left)], sampling)
-
-
-def test_logits_of_any_size_are_kept_in_order(gpu: Device) -> None:
-    """Negative, zero, tiny and huge: the order of keys is that of floats."""
-    tiny, huge = 1.2e-38, 1e38
-    logits = np.array([huge, -huge, 0.0, 1.0, -tiny, tiny, -1.0, 2.5e38, 3.0, -2.9e38], np.float32)
-    check_all_kept(gpu, logits, [replace(OFF, top_k=k) for k in range(1, 11)] + [replace(OFF, top_p=0.5)])
 
 
 # With which probability
@@ -239,6 +108,28 @@ def test_the_same_seed_draws_the_same_and_another_draws_otherwise(gpu: Device) -
     half = N_DRAWS // 2
     assert len(np.unique(first[:half])) > 30, "positions draw alike"
     assert len(np.unique(first[half:])) > 30, "seeds draw alike"
+
+
+DRAWN_BEFORE = {
+    "plain": (OFF, [14759, 28128, 28190, 5247, 27283, 24452]),
+    "top-k": (replace(OFF, top_k=30), [42125, 28128, 28190, 28190, 26171, 28190]),
+    "large-top-k": (replace(OFF, top_k=700), [14759, 28128, 28190, 5247, 46881, 28190]),
+    "top-p": (replace(OFF, top_p=0.9), [14759, 28128, 28190, 5247, 27283, 24452]),
+    "min-p": (replace(OFF, min_p=0.02), [42125, 28128, 28190, 5247, 26171, 28190]),
+    "all": (Sampling(temperature=1.2), [42125, 28128, 28190, 28190, 26171, 28190]),
+}
+
+
+@pytest.mark.parametrize("workgroup", [32, 256])
+@pytest.mark.parametrize(("sampling", "expected"), DRAWN_BEFORE.values(), ids=DRAWN_BEFORE)
+def test_a_seed_draws_what_it_drew_when_one_workgroup_did_it_all(
+    gpu: Device, sampling: Sampling, expected: list[int], workgroup: int
+) -> None:
+    """Positions 101 to 106 of one sequence. What is looked at first, and by how many lanes, is no part of a draw."""
+    logits = np.random.default_rng(12).normal(0, 2.5, 50_000).astype(np.float32)
+    rows = np.array([(0, 100 + i, 0, i) for i in range(6)], np.uint32)
+    step = Step(np.tile(logits, (6, 1)), [state_of(replace(sampling, seed=2024))], rows, workgroup=workgroup)
+    assert step.run(gpu).drawn.tolist() == expected
 
 
 # Greedy, and what is reported

@@ -50,7 +50,7 @@ class Stage:
 
 
 def sampling_stages(rows: Rows, workgroup: int) -> Iterator[Stage]:
-    """What follows the head's dispatch, by `workgroup` lanes each; the last is left out where nobody wants the likeliest."""
+    """What follows the head's dispatch, by `workgroup` lanes each. The last is only run for who wants the likeliest."""
     vocabulary = VocabularyLayout(rows.vocab_size)
     lanes: dict[str, Value] = {"WORKGROUP": workgroup}
     size = {"size": rows.vocab_size, "blocks": rows.blocks}

@@ -45,7 +45,9 @@ fn search(kept: Kept, c: Candidates, wanted: vec2<u32>, by_mass: bool, lane: u32
     let size = size_of(kept, c);
     var s = Search(0u, 32u - countLeadingZeros(c.high - c.low), 0u, ID_BITS);
     var left = wanted;
-    loop {
+    var cut = NO_CUT;
+    var whole = false;
+    while (!whole && s.id_bits > 0u) {
         clear_amounts(lane);
         for (var i = lane; i < size; i += WORKGROUP) {
             let token = candidate_at(kept, c, i);
@@ -59,24 +61,21 @@ fn search(kept: Kept, c: Candidates, wanted: vec2<u32>, by_mass: bool, lane: u32
         }
         let found = place_of(left, by_mass, lane);
         if (found.index == ALL) {
-            return kept.cut;
+            cut = NO_CUT;
+            break;
         }
         left = sub_fixed(left, found.above);
-        let whole = select(left.x == found.count, found.count == 1u, by_mass);
+        whole = select(left.x == found.count, found.count == 1u, by_mass);
         if (s.key_bits > 0u) {
             let step = min(s.key_bits, 8u);
             s.key_bits -= step;
             s.key = (s.key << step) | (255u - found.index);
-            if (whole) {
-                return tighter(kept.cut, vec2<u32>(c.low + (s.key << s.key_bits), ALL));
-            }
+            cut = vec2<u32>(c.low + (s.key << s.key_bits), ALL);
         } else {
             s.id_bits -= 8u;
             s.id = (s.id << 8u) | (255u - found.index);
-            if (whole || s.id_bits == 0u) {
-                return tighter(kept.cut, vec2<u32>(c.low + s.key, (1u << ID_BITS) - 1u - (s.id << s.id_bits)));
-            }
+            cut = vec2<u32>(c.low + s.key, (1u << ID_BITS) - 1u - (s.id << s.id_bits));
         }
     }
-    return kept.cut;
+    return tighter(kept.cut, cut);
 }
