@@ -125,7 +125,7 @@ fn kept_by_blocks(s: Sequence, output: u32, maximum: f32, min_p_bin: u32, lane: 
 
 // Top-k and top-p by the survey: the bin in which each cuts, and within the bin exactly, where min-p does not cut before.
 fn kept_by_survey(s: Sequence, output: u32, maximum: f32, min_p_bin: u32, lane: u32) -> Kept {
-    var kept = tokens_down_to(min_p_bin, output, maximum, lane);
+    var kept = Kept(output, maximum, BINS, 0u, 0u, NO_CUT);  // not known yet
     var end = BINS;  // the bin in which top-k cuts
     var sum = vec2<u32>(0u);  // of what it keeps there
     if (cuts_count(s, vocab.size)) {
@@ -150,9 +150,10 @@ fn kept_by_survey(s: Sequence, output: u32, maximum: f32, min_p_bin: u32, lane: 
             kept.cut = cut;
             let c = gather(kept, bin.index, lane);
             kept.cut = search(kept, c, sub_fixed(wanted, bin.above), true, lane);
-        } else if (kept.last > min_p_bin) {
-            kept = tokens_down_to(min_p_bin, output, maximum, lane);
         }
+    }
+    if (kept.last > min_p_bin) {
+        kept = tokens_down_to(min_p_bin, output, maximum, lane);
     }
     return kept;
 }

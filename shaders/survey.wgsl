@@ -85,6 +85,10 @@ fn add_masses(output: u32, first: u32, end: u32, deep: u32, maximum: f32, lane: 
     add_mass(BINS - 1u, mass);
 }
 
+fn is_filled(i: u32, deep: u32) -> bool {
+    return i % BINS < deep || i % BINS == BINS - 1u;
+}
+
 fn best_draw(s: Sequence, output: u32, first: u32, end: u32, threshold: f32, position: u32, lane: u32) -> Best {
     var best = Best(-3.4e38, ALL);
     for (var token = first + lane; token < end; token += WORKGROUP) {
@@ -98,11 +102,7 @@ fn best_draw(s: Sequence, output: u32, first: u32, end: u32, threshold: f32, pos
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32
-) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let output = workgroup.y;
     let row = rows[rows[output].w];
     let s = sequences[row.x];
@@ -110,7 +110,8 @@ fn main(
     if (row.z == 1u || what == NOTHING) {
         return;
     }
-    let place = (output * workgroups.x + workgroup.x) * (3u * BINS / 4u);
+    let stretches = (vocab.size + STRETCH - 1u) / STRETCH;
+    let place = (output * stretches + workgroup.x) * (3u * BINS / 4u);
     let first = workgroup.x * STRETCH;
     let end = min(first + STRETCH, vocab.size);
     let maximum = row_maximum(output, lane).score;
@@ -122,19 +123,19 @@ fn main(
         return;
     }
     let deep = first_deep_bin(s, maximum);
-    for (var i = lane; i < 3u * BINS; i += WORKGROUP) {
-        let bin = i % BINS;
-        if (bin < deep || bin == BINS - 1u) { atomicStore(&bins[i], 0u); }
+    let first_plane = select(BINS, 0u, cuts_count(s, vocab.size));
+    let end_plane = select(BINS, 3u * BINS, cuts_mass(s));
+    for (var i = first_plane + lane; i < end_plane; i += WORKGROUP) {
+        if (is_filled(i, deep)) { atomicStore(&bins[i], 0u); }
     }
     workgroupBarrier();
     if (cuts_count(s, vocab.size)) { count_tokens(output, first, end, deep, maximum, lane); }
     if (cuts_mass(s)) { add_masses(output, first, end, deep, maximum, lane); }
     workgroupBarrier();
-    for (var i = lane; i < 3u * BINS / 4u; i += WORKGROUP) {
+    for (var i = first_plane / 4u + lane; i < end_plane / 4u; i += WORKGROUP) {
         var four = vec4<u32>(0u);
         for (var j = 0u; j < 4u; j++) {
-            let bin = (4u * i + j) % BINS;
-            if (bin < deep || bin == BINS - 1u) { four[j] = atomicLoad(&bins[4u * i + j]); }
+            if (is_filled(4u * i + j, deep)) { four[j] = atomicLoad(&bins[4u * i + j]); }
         }
         survey[place + i] = four;
     }

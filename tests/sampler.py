@@ -1,4 +1,4 @@
-"""The sampling kernels over given logits: rows of several sequences in one dispatch."""
+"""The sampling kernels over given logits, rows of several sequences in one dispatch; and a judge of what was drawn."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chisquare
 
 from gpu import NAN_BITS, Device
 from shaderlm.engine.sequence import SamplingState
@@ -112,3 +113,17 @@ def state_of(sampling: Sampling, **more: Any) -> SamplingState:
 def one_slot_each(n: int, position: int = 10) -> NDArray[np.uint32]:
     """Rows of n sequences."""
     return np.array([(i, position, 0, i) for i in range(n)], np.uint32)
+
+
+def check_frequencies(drawn: NDArray[np.uint32], expected: NDArray[np.float64]) -> None:
+    """Chi-square over the tokens, those drawn less than 8 times on average taken together."""
+    counts = np.bincount(drawn, minlength=len(expected))
+    assert not counts[expected == 0].any(), f"drew {np.flatnonzero(counts * (expected == 0))}, which are not kept"
+    often = expected * len(drawn) >= 8
+    observed = np.append(counts[often], counts[~often].sum())
+    wanted = np.append(expected[often], expected[~often].sum()) * len(drawn)
+    if wanted[-1] < 8:  # too few to judge by
+        observed, wanted = observed[:-1], wanted[:-1] * observed[:-1].sum() / wanted[:-1].sum()
+    if len(observed) > 1:
+        p = chisquare(observed, wanted).pvalue
+        assert p > 1e-3, f"p = {p}: drawn {observed}, expected {wanted.round(1)}"

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import chisquare
 
 from agreement import agree
 from gpu import Device
-from sampler import FORBIDDEN, Step, groups_of, kernel_of, one_slot_each, state_of, statistics
+from sampler import FORBIDDEN, Step, check_frequencies, groups_of, kernel_of, one_slot_each, state_of, statistics
 from sampler_reference import adjusted, probabilities, softmax
 from shaderlm.engine.sequence import SamplingState
 from shaderlm.planner.compose import compose, parse, read_shader
@@ -43,20 +42,6 @@ def draws(gpu: Device, logits: NDArray[np.float32], sampling: Sampling) -> NDArr
     states = [state_of(replace(sampling, seed=seed)) for seed in range(1000, 1000 + half)]
     rows = np.array([(0, i, 0, i) for i in range(half)] + [(i, 77, 0, half + i) for i in range(half)], np.uint32)
     return Step(np.tile(logits, (N_DRAWS, 1)), states, rows).run(gpu).drawn
-
-
-def check_frequencies(drawn: NDArray[np.uint32], expected: NDArray[np.float64]) -> None:
-    """Chi-square over the tokens, those drawn less than 8 times on average taken together."""
-    counts = np.bincount(drawn, minlength=len(expected))
-    assert not counts[expected == 0].any(), f"drew {np.flatnonzero(counts * (expected == 0))}, which are not kept"
-    often = expected * len(drawn) >= 8
-    observed = np.append(counts[often], counts[~often].sum())
-    wanted = np.append(expected[often], expected[~often].sum()) * len(drawn)
-    if wanted[-1] < 8:  # too few to judge by
-        observed, wanted = observed[:-1], wanted[:-1] * observed[:-1].sum() / wanted[:-1].sum()
-    if len(observed) > 1:
-        p = chisquare(observed, wanted).pvalue
-        assert p > 1e-3, f"p = {p}: drawn {observed}, expected {wanted.round(1)}"
 
 
 @pytest.mark.parametrize(
