@@ -9,7 +9,8 @@
 //               their probabilities, in 64-bit fixed point, low words and high words; or in the first entry, where
 //               nothing is to be searched, the stretch's best draw (score as bits, token)
 //
-// It does nothing for options that need no look at every token. Needs no feature.
+// It does nothing for options that need no look at every token. Needs no feature. For `rolled` see
+// sample.wgsl.
 
 // include: sequence.wgsl
 // include: exponential.wgsl
@@ -65,6 +66,10 @@ fn count_tokens(output: u32, first: u32, end: u32, deep: u32, maximum: f32, lane
     atomicAdd(&bins[BINS - 1u], count);
 }
 
+fn rolled(n: u32) -> u32 {
+    return min(n, arrayLength(&survey));
+}
+
 fn add_mass(bin: u32, mass: vec2<u32>) {
     let before = atomicAdd(&bins[BINS + bin], mass.x);
     let high = mass.y + u32(before + mass.x < before);
@@ -90,12 +95,12 @@ fn is_filled(i: u32, deep: u32) -> bool {
 }
 
 fn best_draw(s: Sequence, output: u32, first: u32, end: u32, threshold: f32, position: u32, lane: u32) -> Best {
-    var best = Best(-3.4e38, ALL);
+    var best = Best(-3.4e38, ALL, 0.0);
     for (var token = first + lane; token < end; token += WORKGROUP) {
         let logit = logits[output * vocab.size + token];
         if (logit >= threshold && logit > FORBIDDEN) {
-            let drawn = Best(logit / s.temperature + gumbel(hash(s.seed, position, token)), token);
-            if (better(drawn, best)) { best = drawn; }
+            let drawn = Best(logit / s.temperature + gumbel(hash(s.seed, position, token)), token, 0.0);
+            best = joined(best, drawn);
         }
     }
     return best_of_lanes(best, lane);
@@ -134,7 +139,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
     for (var i = first_plane / 4u + lane; i < end_plane / 4u; i += WORKGROUP) {
         var four = vec4<u32>(0u);
-        for (var j = 0u; j < 4u; j++) {
+        for (var j = 0u; j < rolled(4u); j++) {
             if (is_filled(4u * i + j, deep)) { four[j] = atomicLoad(&bins[4u * i + j]); }
         }
         survey[place + i] = four;

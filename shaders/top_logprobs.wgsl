@@ -6,8 +6,7 @@
 //            (token, log probability as bits)
 //
 // They lie in the blocks with the largest maxima, and are taken from what is gathered there one after the other. This runs
-// only where it was asked for. One workgroup an output. Needs no feature.
-// The length of a buffer bounds the loops that count from zero as well, for the reason that sample.wgsl gives.
+// only where it was asked for. One workgroup an output. Needs no feature. For `rolled` see sample.wgsl.
 
 // include: exponential.wgsl
 // include: fixed_point.wgsl
@@ -33,41 +32,49 @@ struct Vocabulary {
 @group(0) @binding(2) var<storage, read_write> results: array<u32>;
 @group(0) @binding(3) var<uniform> vocab: Vocabulary;
 
+fn rolled(n: u32) -> u32 {
+    return min(n, arrayLength(&results));
+}
+
 // What can be among the likeliest. Where the blocks do not tell, or too few tokens are allowed, all tokens.
 fn likeliest(output: u32, maximum: f32, lane: u32) -> Kept {
-    let last = bin_of_top_blocks(output, vocab.n_top, maximum, lane);
-    if (last < BINS - 1u) {
-        return tokens_down_to(last, output, maximum, lane);
+    clear_amounts(lane);
+    count_blocks(output, maximum, lane);
+    let place = place_of(Wanted(vec2<u32>(vocab.n_top, 0u), vec2<u32>(0u), -1.0), false, lane).index;
+    var kept = Kept(output, maximum, BINS - 1u, 0u, vocab.size, NO_CUT);
+    if (place < PLACES - 1u) {
+        kept = tokens_down_to(4u * place + 3u, output, maximum, lane);
     }
-    return Kept(output, maximum, last, 0u, vocab.size, NO_CUT);
+    return kept;
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let output = workgroup.x;
     let maximum = row_maximum(output, lane).score;
-    let log_sum = log(row_sum(output, maximum, lane));
+    let part = part_of_row_sum(output, maximum, lane);
     let kept = likeliest(output, maximum, lane);
     let c = gather(kept, 0u, lane);
     let few = kept.is_listed == 1u && c.n <= MAX_GATHERED;
     let size = select(kept.size, c.n, few);
-    var last = Best(3.4e38, 0u);
-    let n_top = min(vocab.n_top, arrayLength(&results));
+    var last = Best(3.4e38, 0u, 0.0);
+    let n_top = rolled(vocab.n_top);
     for (var i = 0u; i < n_top; i++) {
-        var best = Best(-3.4e38, ALL);
+        var best = Best(-3.4e38, ALL, 0.0);
         for (var j = lane; j < size; j += WORKGROUP) {
             var token = ALL;
             if (few) { token = gathered[j]; } else { token = token_at(kept, j); }
             if (token != ALL) {
-                let own = Best(logit_of(kept, token), token);
-                if ((i == 0u || better(last, own)) && better(own, best)) { best = own; }
+                let own = Best(logit_of(kept, token), token, 0.0);
+                if (i == 0u || better(last, own)) { best = joined(best, own); }
             }
         }
+        best.sum = part;
         last = best_of_lanes(best, lane);
         if (lane == 0u) {
             let place = 4u * vocab.outputs + 2u * (output * vocab.n_top + i);
             results[place] = last.token;
-            results[place + 1u] = bitcast<u32>(last.score - maximum - log_sum);
+            results[place + 1u] = bitcast<u32>(last.score - maximum - log(last.sum));
         }
     }
 }

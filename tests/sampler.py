@@ -30,7 +30,7 @@ class Step:
     tokens: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(4, np.uint32))  # [slots, context]
     vocabulary: NDArray[np.uint32] | None = None  # [slots, words]
     results: NDArray[np.uint32] | None = None  # [outputs, 4]
-    workgroup: int = 32
+    workgroup: int = 16
 
     def __post_init__(self) -> None:
         outputs, vocab = self.logits.shape

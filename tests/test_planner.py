@@ -27,6 +27,7 @@ from shaderlm.planner.checks import MAX_GROUPS, check_plan
 from shaderlm.planner.choice import DECODE_ROWS
 from shaderlm.planner.fuse import AddProjection, Attend, EmbedRows, GateUp, MakeLogits, ProjectQkv, fuse
 from shaderlm.planner.lower import Mode
+from shaderlm.planner.lower_sampling import Rows
 from shaderlm.planner.plan import EVERY_ROW, ONE, WHOLE, BufferRange, Extent, Plan
 from shaderlm.planner.rope_turns import MAX_PAIRS, rope_uniform
 from shaderlm.planner.weights import weight_specs
@@ -202,6 +203,18 @@ def test_counts_follow_rows_and_keys() -> None:
     extents = (Extent(7), Extent(rows_per_group=8), Extent(keys_per_group=64))
     assert [extent.count(9, 129) for extent in extents] == [7, 2, 3]
     assert [extent.count(8, 128) for extent in (*extents, ONE, EVERY_ROW)] == [7, 1, 2, 1, 8]
+
+
+@pytest.mark.parametrize("vocab_size", [512, 49_152, 128_256, 262_144, 600_000])
+@pytest.mark.parametrize("workgroup", [16, 256])
+def test_sampling_looks_at_all_logits_often_enough_before_lavapipe_ends_its_loops(
+    vocab_size: int, workgroup: int
+) -> None:
+    """18 times at most: twice to gather, for eight bits of key or id at a time, for a sum, and for the draw."""
+    lanes = Rows(outputs=1, vocab_size=vocab_size, blocks=1, block_tokens=64, context=1).lanes(workgroup)
+    assert lanes in (16, 32, 64, 128, 256)
+    assert lanes >= workgroup
+    assert 18 * -(-vocab_size // lanes) + 10_000 < 65_535
 
 
 # Plans that break WebGPU's rules

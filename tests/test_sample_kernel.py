@@ -105,7 +105,7 @@ DRAWN_BEFORE = {
 }
 
 
-@pytest.mark.parametrize("workgroup", [32, 256])
+@pytest.mark.parametrize("workgroup", [16, 256])
 @pytest.mark.parametrize(("sampling", "expected"), DRAWN_BEFORE.values(), ids=DRAWN_BEFORE)
 def test_a_seed_draws_what_it_drew_when_one_workgroup_did_it_all(
     gpu: Device, sampling: Sampling, expected: list[int], workgroup: int
@@ -242,7 +242,7 @@ def test_the_likeliest_tokens_come_in_order_with_their_log_probabilities(gpu: De
     logits[3, : vocab - n_top] = FORBIDDEN
     stats = statistics(logits, 64)
     results = np.full(4 * n + 2 * n * n_top, 77, np.uint32)
-    *_, stage = sampling_stages(Rows(n, vocab, stats.shape[1], 64, 0), 32)
+    *_, stage = sampling_stages(Rows(n, vocab, stats.shape[1], 64, 0), 16)
     arrays = {"logits": logits, "stats": stats, "results": results}
     results = gpu.run(kernel_of(stage), arrays, {"vocab": stage.vocab}, groups_of(stage))["results"]
 

@@ -44,7 +44,7 @@ class KernelChoice:
     split: int  # keys an attention workgroup sees in decode
     linear_rate: int  # multiply-adds a second that are assumed, to keep the dispatches of a prefill short
     attention_rate: int  # likewise, and for long contexts its chunks
-    sampling_workgroup: int  # lanes of the kernels that choose the next token
+    sampling_workgroup: int  # lanes, at least, of the kernels that choose the next token
 
     def few_rows(self, rows: int) -> LinearKernel:
         """For `rows` rows at once, as in decode."""
@@ -85,7 +85,7 @@ def choose_kernels(adapter: Adapter, context: int, dropped: Collection[str] = ()
         split=64 if context <= SHORT_CONTEXT else 256,
         linear_rate=rates.linear,
         attention_rate=rates.attention,
-        sampling_workgroup=32 if adapter.kind == "software" else 256,
+        sampling_workgroup=16 if adapter.kind == "software" else 256,
     )
 
 

@@ -9,6 +9,9 @@ from .plan import ONE, Extent
 from .vocabulary import VocabularyLayout
 
 MAX_TOP = 20  # alternatives that a step can report with their log probabilities
+# Rounds of a loop over all logits that a lane may make. Lavapipe (Mesa 22.3) ends, without a word, all loops of an
+# invocation that made 65,535 rounds together, and where nothing else helps a search looks at all logits 20 times.
+ROUNDS = 2500
 STRETCH = 8192  # logits that a workgroup of the survey looks at
 STRETCH_BYTES = 4 * 3 * 1024  # what it leaves: three planes of as many bins as sampling/order.wgsl has
 
@@ -27,6 +30,10 @@ class Rows:
     def stretches(self) -> int:
         """Workgroups that survey a row."""
         return -(-self.vocab_size // STRETCH)
+
+    def lanes(self, least: int) -> int:
+        """Lanes of a workgroup that looks at a whole row, a power of two up to 256."""
+        return min(max(least, 1 << (-(-self.vocab_size // ROUNDS) - 1).bit_length()), 256)
 
     @property
     def survey_bytes(self) -> int:
@@ -50,9 +57,9 @@ class Stage:
 
 
 def sampling_stages(rows: Rows, workgroup: int) -> Iterator[Stage]:
-    """What follows the head's dispatch, by `workgroup` lanes each. The last is only run for who wants the likeliest."""
+    """What follows the head, by at least `workgroup` lanes each. The last only runs for who wants the likeliest tokens."""
     vocabulary = VocabularyLayout(rows.vocab_size)
-    lanes: dict[str, Value] = {"WORKGROUP": workgroup}
+    whole_row: dict[str, Value] = {"WORKGROUP": rows.lanes(workgroup), "BLOCK_TOKENS": rows.block_tokens}
     size = {"size": rows.vocab_size, "blocks": rows.blocks}
     every_output = (Extent(rows.outputs), ONE, ONE)
     yield Stage(
@@ -60,7 +67,7 @@ def sampling_stages(rows: Rows, workgroup: int) -> Iterator[Stage]:
         ("logits", "stats", "sequences", "rows", "survey"),
         size,
         (Extent(rows.stretches), Extent(rows.outputs), ONE),
-        lanes | {"STRETCH": STRETCH},
+        {"WORKGROUP": workgroup, "STRETCH": STRETCH},
     )
     yield Stage(
         "sample",
@@ -73,12 +80,12 @@ def sampling_stages(rows: Rows, workgroup: int) -> Iterator[Stage]:
             "context": rows.context,
         },
         every_output,
-        lanes | {"BLOCK_TOKENS": rows.block_tokens},
+        whole_row,
     )
     yield Stage(
         "top_logprobs",
         ("logits", "stats", "results"),
         size | {"outputs": rows.outputs, "n_top": MAX_TOP},
         every_output,
-        lanes | {"BLOCK_TOKENS": rows.block_tokens},
+        whole_row,
     )

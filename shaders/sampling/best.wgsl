@@ -1,7 +1,7 @@
-// The best of a workgroup's lanes: the higher score, of equals the lower token. Needs WORKGROUP, which is a power
-// of two from 16 to 256.
+// The best of a workgroup's lanes: the higher score, of equals the lower token. And a sum over them, in an order that is the
+// same each time. Needs WORKGROUP, which is a power of two from 8 to 256, and `rolled`.
 
-struct Best { score: f32, token: u32 }
+struct Best { score: f32, token: u32, sum: f32 }
 
 var<workgroup> lanes_best: array<Best, WORKGROUP>;
 var<workgroup> shared_best: Best;
@@ -10,21 +10,23 @@ fn better(a: Best, b: Best) -> bool {
     return a.score > b.score || (a.score == b.score && a.token < b.token);
 }
 
+fn joined(a: Best, b: Best) -> Best {
+    let b_first = better(b, a);
+    return Best(select(a.score, b.score, b_first), select(a.token, b.token, b_first), a.sum + b.sum);
+}
+
 fn best_of_lanes(own: Best, lane: u32) -> Best {
     lanes_best[lane] = own;
     workgroupBarrier();
-    var best = own;
-    if (lane < 16u) {
-        for (var i = lane + 16u; i < WORKGROUP; i += 16u) {
-            if (better(lanes_best[i], best)) { best = lanes_best[i]; }
-        }
+    if (lane < 8u) {
+        var best = own;
+        for (var i = lane + 8u; i < WORKGROUP; i += 8u) { best = joined(best, lanes_best[i]); }
         lanes_best[lane] = best;
     }
     workgroupBarrier();
     if (lane == 0u) {
-        for (var i = 1u; i < 16u; i++) {
-            if (better(lanes_best[i], best)) { best = lanes_best[i]; }
-        }
+        var best = lanes_best[0];
+        for (var i = 1u; i < rolled(8u); i++) { best = joined(best, lanes_best[i]); }
         shared_best = best;
     }
     return workgroupUniformLoad(&shared_best);

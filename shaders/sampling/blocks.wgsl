@@ -25,15 +25,13 @@ fn logit_of(kept: Kept, token: u32) -> f32 {
     return logits[kept.output * vocab.size + token];
 }
 
-// The bin down to which the k largest logits can lie: the k largest maxima of blocks do not lie deeper. By fours of bins.
-fn bin_of_top_blocks(output: u32, k: u32, maximum: f32, lane: u32) -> u32 {
-    clear_amounts(lane);
+// Counts the blocks by the bins of their maxima, four bins to a place. The bins down to which there are k maxima hold the k
+// largest logits.
+fn count_blocks(output: u32, maximum: f32, lane: u32) {
     for (var i = lane; i < vocab.blocks; i += WORKGROUP) {
         let value = stats[output * vocab.blocks + i].x;
         if (value > FORBIDDEN) { atomicAdd(&counts[bin_of(value, maximum) / 4u], 1u); }
     }
-    let place = place_of(vec2<u32>(k, 0u), false, lane);
-    return select(4u * place.index + 3u, BINS - 1u, place.index == ALL);
 }
 
 // All tokens in bins up to `last`. Lists the blocks that have any; where they are too many there is no list.
@@ -50,8 +48,6 @@ fn tokens_down_to(last: u32, output: u32, maximum: f32, lane: u32) -> Kept {
     workgroupBarrier();
     if (lane == 0u) { shared_n = atomicLoad(&n_listed); }
     let n = workgroupUniformLoad(&shared_n);
-    if (n > MAX_LISTED) {
-        return Kept(output, maximum, last, 0u, vocab.size, NO_CUT);
-    }
-    return Kept(output, maximum, last, 1u, n * BLOCK_TOKENS, NO_CUT);
+    let is_listed = n <= MAX_LISTED;
+    return Kept(output, maximum, last, u32(is_listed), select(vocab.size, n * BLOCK_TOKENS, is_listed), NO_CUT);
 }
