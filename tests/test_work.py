@@ -127,12 +127,12 @@ def test_dispatches_that_an_operation_is_cut_into_make_every_workgroup_of_it_onc
         for keys in (100, 131_072):
             counts = [d.groups[0].count(64, keys) for d in plan.dispatches if d.label == f"1.{label}"]
             assert sum(counts) == n // tile, (label, keys)
-    assert [plan.dispatches[end - 1].label for end in plan.layer_ends] == ["0.project", "1.project", "top"]
+    assert [plan.dispatches[end - 1].label for end in plan.layer_ends] == ["0.project", "1.project", "top_logprobs"]
 
 
 def test_a_small_model_is_not_cut_and_keeps_its_rows() -> None:
     plan = prefill_plan(SMOLLM2, CPU, 512)
-    assert len(plan.dispatches) == 1 + 2 * 5 + 3
+    assert len(plan.dispatches) == 1 + 2 * 5 + 4
     for adapter in (CPU, GPU, IGPU):
         plan = prefill_plan(SMOLLM2, adapter, 2048)
         assert {plan.rows_at(position, tile_of(adapter)) for position in range(0, 2048, 64)} == {plan.rows}

@@ -57,7 +57,7 @@ class Stage:
 
 
 def sampling_stages(rows: Rows, workgroup: int) -> Iterator[Stage]:
-    """What follows the head, by at least `workgroup` lanes each. The last only runs for who wants the likeliest tokens."""
+    """What follows the head, by `workgroup` lanes or more. The last only runs for who wants the likeliest tokens."""
     vocabulary = VocabularyLayout(rows.vocab_size)
     whole_row: dict[str, Value] = {"WORKGROUP": rows.lanes(workgroup), "BLOCK_TOKENS": rows.block_tokens}
     size = {"size": rows.vocab_size, "blocks": rows.blocks}
