@@ -38,7 +38,7 @@ class TokenLogprobs:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of an answer. Text is held back while it may be half a character or the beginning of a stop string.
+    """A piece of an answer. Text is held back while it may be half a character, or begin a stop string or a mark.
 
     The last one is empty and brings the whole answer: why it ended, what it took.
     """
