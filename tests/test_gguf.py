@@ -306,7 +306,7 @@ def test_smollm2_reads_with_its_model_cards_numbers(smollm2: Path) -> None:
     assert len(found.tensors) == 272
     assert found.tokenizer is not None
     assert (found.tokenizer.pre, len(found.tokenizer.tokens)) == ("smollm", 49152)
-    assert (found.tokenizer.bos_id, found.tokenizer.eos_ids, found.tokenizer.add_bos) == (1, (2,), False)
+    assert (found.tokenizer.bos_id, found.tokenizer.eos_ids, found.tokenizer.add_bos) == (1, (2, 0), False)
 
 
 def test_the_gguf_package_reads_what_the_writer_wrote(tmp_path: Path) -> None:

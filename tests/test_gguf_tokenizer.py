@@ -65,13 +65,13 @@ def test_what_a_byte_bpe_file_does_not_say() -> None:
 def test_what_a_sentencepiece_file_does_not_say() -> None:
     found = tokenizer({"tokenizer.ggml.model": "llama"})
     assert (found.add_bos, found.add_eos, found.add_space_prefix) == (True, False, True)
-    assert (found.unknown_id, found.bos_id, found.eos_ids) == (0, 1, (2,))
+    assert (found.unknown_id, found.bos_id, found.eos_ids) == (0, 1, (2, 3))
 
 
 def test_what_a_unigram_file_does_not_say() -> None:
     found = tokenizer({"tokenizer.ggml.model": "t5"})
     assert (found.add_bos, found.add_eos, found.add_space_prefix) == (False, True, False)
-    assert (found.unknown_id, found.bos_id, found.eos_ids) == (2, None, (1, 2))
+    assert (found.unknown_id, found.bos_id, found.eos_ids) == (2, None, (1, 2, 3))
     assert (found.remove_extra_whitespaces, found.charsmap) == (False, b"")
 
 
@@ -113,9 +113,18 @@ def test_llama_3_begins_with_bos_where_its_file_is_silent() -> None:
 
 def test_a_turn_ends_with_what_the_file_names_and_with_known_markers() -> None:
     ids = {"tokenizer.ggml.eos_token_id": 3, "tokenizer.ggml.eot_token_id": 0, "tokenizer.ggml.eom_token_id": 1}
-    assert tokenizer({}).eos_ids == (2,)  # the marker; <|endoftext|> is not named, and <|end|> is plain text here
-    assert tokenizer({"tokenizer.ggml.eos_token_id": 2}).eos_ids == (2,)
+    assert tokenizer({}).eos_ids == (2, 3)  # the markers; <|end|> is plain text here
+    assert tokenizer({"tokenizer.ggml.eos_token_id": 3}).eos_ids == (3, 2)
     assert tokenizer(ids).eos_ids == (3, 0, 1, 2)
+
+
+def test_what_ends_a_text_ends_a_turn_only_as_a_control_token() -> None:
+    texts = ["<|endoftext|>", "</s>", "<eos>", "<|im_end|>"]
+    for kind, ends in ((3, (0, 1, 2, 3)), (4, (3,)), (1, ())):
+        types = Typed(GGUFValueType.ARRAY, [kind] * 4, GGUFValueType.INT32)
+        assert tokenizer({"tokenizer.ggml.tokens": texts, "tokenizer.ggml.token_type": types}).eos_ids == ends
+    nothing_told = {"tokenizer.ggml.tokens": texts, "tokenizer.ggml.token_type": []}
+    assert tokenizer(nothing_told).eos_ids == (3,)
 
 
 def test_a_token_that_ends_a_message_does_not_end_a_turn_of_several() -> None:

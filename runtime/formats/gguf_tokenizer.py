@@ -25,12 +25,12 @@ BEGINS_WITH_BOS = {  # pre-tokenizers whose models want it
 ALWAYS_BOS = {"gemma4", "granite-embed-multi-311m"}  # whatever the file says
 
 # Tokens that end a turn in some model's chat template. Files often name only one of those that their model uses.
-# Not here: <|endoftext|>, <eos> and </s>, which end a turn only where the file says so.
 ENDS_OF_TURN = {
     *("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|end|>", "<|return|>", "<|call|>", "<|calls|>"),
     *("<|flush|>", "<|tool_response>", "<turn|>", "<end_of_turn>", "<end_of_utterance>", "<EOT>", "_<EOT>", "[EOT]"),
     *("[EOS]", "[e~[", "<｜end▁of▁sentence｜>"),
 }
+ENDS_OF_TEXT = {"<|endoftext|>", "<eos>", "</s>"}  # and turns, if control tokens: to some files </s> is a mark of HTML
 ENDS_A_MESSAGE = "<|end|>"  # and not the turn, where there are such tokens too:
 ENDS_A_TURN_OF_MESSAGES = ({"<|return|>", "<|call|>"}, {"<|flush|>", "<|calls|>"})
 
@@ -86,7 +86,9 @@ def tokenizer_data(metadata: Mapping[str, object], file: str) -> TokenizerData |
 def _end_ids(keys: "_Keys", model: str, tokens: Sequence[str], token_types: Sequence[int]) -> tuple[int, ...]:
     """Every token that ends a turn: those that the file names, then known markers, each once."""
     named = [keys.token_id(name, model, len(tokens)) for name in ("eos", "eot", "eom")]
-    found = {i: tokens[i] for i in _special(token_types, len(tokens)) if tokens[i] in ENDS_OF_TURN}
+    special = {i: tokens[i] for i in _special(token_types, len(tokens))}
+    controls = {i for i in special if token_types and token_types[i] == CONTROL}
+    found = {i: t for i, t in special.items() if t in ENDS_OF_TURN or (t in ENDS_OF_TEXT and i in controls)}
     ends_message = any(ends <= set(found.values()) for ends in ENDS_A_TURN_OF_MESSAGES)
     markers = [i for i, text in found.items() if not (ends_message and text == ENDS_A_MESSAGE)]
     return tuple(dict.fromkeys([*(token for token in named if token is not None), *markers]))
