@@ -24,7 +24,7 @@
 // include: fixed_point.wgsl
 // include: random.wgsl
 // include: sampling/order.wgsl
-// include: sampling/stage.wgsl
+// include: sampling/cuts.wgsl
 // include: sampling/best.wgsl
 // include: sampling/head.wgsl
 // include: sampling/amounts.wgsl
@@ -34,7 +34,7 @@
 // include: sampling/survey.wgsl
 // include: sampling/search.wgsl
 
-const WORKGROUP: u32 = 256u;  // parameter: lanes
+const WORKGROUP: u32 = 256u;    // parameter: lanes
 const BLOCK_TOKENS: u32 = 64u;  // parameter: logits that an entry of stats stands for
 
 struct Vocabulary {

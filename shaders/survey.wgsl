@@ -9,20 +9,19 @@
 //               their probabilities, in 64-bit fixed point, low words and high words; or in the first entry, where
 //               nothing is to be searched, the stretch's best draw (score as bits, token)
 //
-// It does nothing for options that need no look at every token. Needs no feature. For `rolled` see
-// sample.wgsl.
+// It does nothing for options that need no look at every token. Needs no feature. For `rolled` see sample.wgsl.
 
 // include: sequence.wgsl
 // include: exponential.wgsl
 // include: fixed_point.wgsl
 // include: random.wgsl
 // include: sampling/order.wgsl
-// include: sampling/stage.wgsl
+// include: sampling/cuts.wgsl
 // include: sampling/best.wgsl
 // include: sampling/head.wgsl
 
 const WORKGROUP: u32 = 256u;  // parameter: lanes
-const STRETCH: u32 = 8192u;  // parameter: logits a workgroup
+const STRETCH: u32 = 8192u;   // parameter: logits a workgroup
 
 struct Vocabulary {
     size: u32,

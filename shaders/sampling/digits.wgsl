@@ -1,6 +1,6 @@
 // Radix search among candidates, by their keys and then by their ids, the lower first: no tie can stop it.
 
-const ID_BITS: u32 = 24u;  // of token ids
+const ID_BITS: u32 = 24u;  // of a token's id
 
 // How far a search is. Of the last kept token's key, counted from the lowest, and of its id, counted from the highest that
 // there could be, all bits are known but the lowest few: first the key's, then the id's.

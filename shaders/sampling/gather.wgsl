@@ -8,7 +8,7 @@ var<workgroup> lowest: atomic<u32>;
 var<workgroup> highest: atomic<u32>;
 var<workgroup> shared_candidates: Candidates;
 
-// The n tokens in bins from `first` on. Their keys reach from `low` to `high`.
+// The tokens in bins from `first` on. `n` counts also those that there was no room for; keys reach from `low` to `high`.
 struct Candidates { first: u32, n: u32, low: u32, high: u32 }
 
 fn is_candidate(kept: Kept, first: u32, token: u32) -> bool {
@@ -48,7 +48,7 @@ fn gather(kept: Kept, first: u32, lane: u32) -> Candidates {
     return workgroupUniformLoad(&shared_candidates);
 }
 
-// How many tokens to look among for the candidates.
+// Among how many tokens the candidates are to be looked for.
 fn size_of(kept: Kept, c: Candidates) -> u32 {
     return select(kept.size, c.n, c.n <= MAX_GATHERED);
 }
