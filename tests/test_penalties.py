@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from engines import all_logits, opened
 from gpu import Device
 from sampler import check_frequencies, state_of
 from sampler_reference import probabilities
+from shaderlm import Model
 from shaderlm.engine.decode import Decoder
 from shaderlm.engine.engine import Engine
 from shaderlm.engine.prefill import prefill
 from shaderlm.engine.sequence import Sequence as Live
 from shaderlm.hosts.native.thread import run_now
 from shaderlm.sampling import Sampling
-from tiny_model import TINY, golden_logits
+from tiny_model import NO_END, TINY, golden_logits
 
 ROWS = 8
 LIKELY = range(260, 284)  # tokens that a bias makes so likely that they come again and again
@@ -116,3 +118,29 @@ def test_penalties_follow_a_text_that_grows(engine: Engine, sequences: list[Live
     observed, _ = np.histogram(quantiles, bins=25, range=(0, 1))
     p = chisquare(observed).pvalue
     assert p > 1e-3, f"p = {p}: {observed} draws in each 25th of their distribution"
+
+
+WRITTEN_BEFORE: dict[str, tuple[dict[str, Any], list[int]]] = {
+    "temperature": (
+        {"temperature": 2.5, "top_k": 0, "top_p": 1.0, "min_p": 0.0},
+        [457, 207, 439, 16, 487, 285, 80, 67, 307, 79, 67, 16, 277, 242, 352, 149],
+    ),
+    "top-p": (
+        {"temperature": 2.5, "top_k": 0, "top_p": 0.98, "min_p": 0.0},
+        [457, 443, 57, 74, 75, 457, 73, 487, 16, 385, 78, 505, 70, 285, 400, 16],
+    ),
+    "defaults": ({"temperature": 2.5}, [71, 285, 480, 16, 487, 285, 263, 354, 323, 465, 16, 277, 387, 295, 70, 285]),
+    "penalties": (
+        {"temperature": 0.9, "top_k": 50, "top_p": 0.9, "min_p": 0.02, "repeat_penalty": 1.1, "frequency_penalty": 0.1,
+         "presence_penalty": 0.1, "repeat_last_n": 32},
+        [285, 335, 71, 16, 286, 354, 323, 465, 285, 487, 16, 223, 41, 433, 285, 495],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "expected"), WRITTEN_BEFORE.values(), ids=WRITTEN_BEFORE)
+def test_a_seed_writes_what_it_wrote_when_one_workgroup_did_it_all(
+    tiny: Model, options: dict[str, Any], expected: list[int]
+) -> None:
+    answer = tiny.complete("One day", max_tokens=16, seed=7, logit_bias=NO_END, reuse_prefix=False, **options)
+    assert list(answer.tokens) == expected
