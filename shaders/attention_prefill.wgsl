@@ -17,6 +17,12 @@ const HEAD_DIM: u32 = 64u;   // parameter
 const WORKGROUP: u32 = 32u;  // parameter
 const PAIRS: u32 = (HEAD_DIM / 2u + WORKGROUP - 1u) / WORKGROUP;
 
+// Inner loops of known length, which compilers unroll: lavapipe ends the loops of an invocation, without a word, after 65,535
+// rounds together, and rounds that are unrolled do not count..
+const AT_ONCE: u32 = 8u;  // keys
+const ROUNDS: u32 = (HEAD_DIM / 2u + 15u) / 16u;
+const STEP: u32 = (HEAD_DIM / 2u + ROUNDS - 1u) / ROUNDS;  // pairs of a head's values, at most 16
+
 struct Heads {
     n_heads: u32,
     n_kv_heads: u32,
@@ -60,15 +66,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var j = begin + lane; j < stop; j += WORKGROUP) {
             let k = ((pages[table + j / PAGE] * 2u * heads.n_kv_heads + kv_head) * PAGE + j % PAGE) * half;
             var score = 0.0;
-            for (var i = 0u; i < half; i++) {
-                score += dot(q[q_first + i], kv_unpack(kv[k + i]));
+            for (var begin_of_step = 0u; begin_of_step < half; begin_of_step += STEP) {
+                for (var s = 0u; s < STEP; s++) {
+                    let i = min(begin_of_step + s, half - 1u);
+                    let product = dot(q[q_first + i], kv_unpack(kv[k + i]));
+                    score += select(0.0, product, begin_of_step + s < half);
+                }
             }
             scores[j - begin] = score * heads.scale;
         }
         workgroupBarrier();
         var step_maximum = maximum;
-        for (var j = begin; j < stop; j++) {
-            step_maximum = max(step_maximum, scores[j - begin]);
+        for (var some = begin; some < stop; some += AT_ONCE) {
+            for (var s = 0u; s < AT_ONCE; s++) {
+                step_maximum = max(step_maximum, scores[min(some + s, stop - 1u) - begin]);
+            }
         }
         workgroupBarrier();
         for (var j = begin + lane; j < stop; j += WORKGROUP) {
@@ -80,12 +92,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var s = 0u; s < PAIRS; s++) {
             sums[s] *= shrink;
         }
-        for (var j = begin; j < stop; j++) {
-            let p = scores[j - begin];
-            let v = (((pages[table + j / PAGE] * 2u + 1u) * heads.n_kv_heads + kv_head) * PAGE + j % PAGE) * half;
-            total += p;
-            for (var s = 0u; s < PAIRS; s++) {
-                sums[s] += p * kv_unpack(kv[v + min(lane + s * WORKGROUP, half - 1u)]);
+        for (var some = begin; some < stop; some += AT_ONCE) {
+            for (var a = 0u; a < AT_ONCE; a++) {
+                let j = min(some + a, stop - 1u);
+                let p = select(0.0, scores[j - begin], some + a < stop);
+                let v = (((pages[table + j / PAGE] * 2u + 1u) * heads.n_kv_heads + kv_head) * PAGE + j % PAGE) * half;
+                total += p;
+                for (var s = 0u; s < PAIRS; s++) {
+                    sums[s] += p * kv_unpack(kv[v + min(lane + s * WORKGROUP, half - 1u)]);
+                }
             }
         }
         maximum = step_maximum;

@@ -1,5 +1,6 @@
 """Attention over the paged cache, in decode and in prefill, and RoPE's angles: against float64."""
 
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from agreement import agree
 from gpu import Device
 from reference import Array, attention
 from shaderlm.graph import Rope
-from shaderlm.planner.choice import PAGE
+from shaderlm.planner.choice import PAGE, longest_context
 from shaderlm.planner.compose import compose, parse, read_shader
 from shaderlm.planner.rope_turns import rope_uniform
 
@@ -177,6 +178,17 @@ def test_a_row_is_bit_equal_whatever_rows_are_computed_beside_it(gpu: Device, at
     together = attend(gpu, c)
     for index in (slice(7, 8), slice(0, 2), slice(4, 8)):
         np.testing.assert_array_equal(attend(gpu, c.only(index)), together[index], err_msg=str(index))
+
+
+@pytest.mark.parametrize("head_dim", [64, 128, 256])
+def test_attention_of_many_rows_is_right_as_far_as_contexts_go(
+    gpu: Device, monkeypatch: pytest.MonkeyPatch, head_dim: int
+) -> None:
+    """A CPU's compiler may end loops that take too many rounds, without a word."""
+    length = min(longest_context(gpu.gpu.adapter, head_dim), 32_768)
+    monkeypatch.setattr(sys.modules[__name__], "MAX_PAGES", length // PAGE + 2)
+    c = cached(Shape(1, 1, head_dim, kv="f16", workgroup=8), (length,))
+    agree(prefilled(gpu, c), c.expected, abs=4e-6)
 
 
 @each_kernel

@@ -141,6 +141,14 @@ def test_an_adapter_that_lacks_what_kernels_need_is_told_by_type() -> None:
     assert "storage buffers in a kernel, and a GPU has 4" in report.problems[0]
 
 
+def test_a_software_adapter_refuses_a_context_that_it_would_compute_wrongly() -> None:
+    slow = replace(WIDE, kind="software")
+    report = inspected(TINY, adapter=slow, context=200_000)  # heads of 16 values
+    assert report.verdict == "does not run"
+    assert "behind position 131,072 a software adapter may end the loops of attention early" in report.problems[0]
+    assert inspected(TINY, adapter=slow, context=4096).verdict == "runs"
+
+
 def test_an_unknown_architecture_is_told_with_all_the_rest(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "model.gguf", "mamba", {"mamba.context_length": 7}, {})
     report = inspected(path)

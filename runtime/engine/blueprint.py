@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from ..errors import InvalidConfig, InvalidOption
+from ..errors import InvalidConfig, InvalidOption, ModelTooLarge
 from ..formats.checkpoint import Checkpoint
 from ..formats.matching import check_weights
 from ..graph import Graph
@@ -11,7 +11,7 @@ from ..host import Adapter
 from ..models import architecture
 from ..models.decoder import DecoderConfig, Fields
 from ..planner.capability import check_capability
-from ..planner.choice import DECODE_ROWS, Deployment, KvDtype, choose_kernels
+from ..planner.choice import DECODE_ROWS, Deployment, KvDtype, choose_kernels, longest_context
 from ..planner.fuse import Attend, FusedOp, fuse
 from ..planner.lower import Mode, lower
 from ..planner.memory import MemoryEstimate, binding_limit, estimate, fitting_context
@@ -74,7 +74,14 @@ class Blueprint:
         def memory_at(positions: int) -> MemoryEstimate:
             return self.memory(deployed(positions))
 
-        wanted = context or self.config.context_length
+        most = longest_context(adapter, self.config.head_dim)
+        if context is not None and context > most:
+            raise ModelTooLarge(
+                f"{self.checkpoint.name} cannot have a context of {context:,} on {adapter.name}: behind position "
+                f"{most:,} a software adapter may end the loops of attention early. A context of {most:,} works: "
+                f"load(..., context={most})."
+            )
+        wanted = context or min(self.config.context_length, most)
         fits = fitting_context(memory_at, wanted, adapter, available, self.checkpoint.name, shrink=context is None)
         return deployed(fits)
 
