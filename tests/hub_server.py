@@ -31,6 +31,8 @@ from shaderlm.hosts.native import download
 Files = Mapping[str, bytes]
 SLICE = 1 << 16  # bytes sent at a time
 
+OTHER_NAME = "127.1"  # of this machine, which needs no table of hosts: a bare chroot has none
+
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
@@ -172,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(
                 302,
                 {
-                    "Location": f"http://localhost:{port}/bytes/{sha256(data)}",
+                    "Location": f"http://{OTHER_NAME}:{port}/bytes/{sha256(data)}",
                     "X-Repo-Commit": commit,
                     "X-Linked-Etag": f'"{git_name(data) if is_small else sha256(data)}"',
                     "X-Linked-Size": str(len(data)),
@@ -257,7 +259,7 @@ def in_place_of_the_hub(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Hub
 
 def environment(folder: Path, address: str) -> dict[str, str]:
     """What a process of its own needs to take our server for the Hub."""
-    without_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
+    without_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY"), f"127.0.0.1,{OTHER_NAME}")))
     return {
         "SHADERLM_CACHE": str(folder / "cache"),
         "HF_ENDPOINT": address,
