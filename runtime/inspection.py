@@ -1,5 +1,6 @@
 """What a model file says of itself and what it would take to run it: from the headers alone, without a device."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -185,14 +186,19 @@ def _types(checkpoint: Checkpoint) -> tuple[TypeShare, ...]:
 
 def _rope(hyperparameters: Mapping[str, object]) -> str:
     """Base, pairs and scaling of the rotary position embedding, in words."""
-    parts = [f"theta {hyperparameters.get('rope_theta', 10000.0):,g}"]
+    parts = [f"theta {_number(hyperparameters.get('rope_theta', 10000.0))}"]
     parts.append("interleaved pairs" if hyperparameters.get("rope_interleaved") else "half-split pairs")
     scaling = hyperparameters.get("rope_scaling", "none")
     if scaling != "none":
-        parts.append(f"{scaling} scaling by {hyperparameters.get('rope_scaling_factor', 1.0):g}")
+        parts.append(f"{scaling!s:.80} scaling by {_number(hyperparameters.get('rope_scaling_factor', 1.0))}")
     if "rope_frequency_factors" in hyperparameters:
         parts.append("frequencies divided by a tensor of the file")
     return ", ".join(parts)
+
+
+def _number(value: object) -> str:
+    """A number, or what a broken file has in its place."""
+    return f"{value:,g}" if isinstance(value, int | float) else f"{value!r:.80}"
 
 
 def _tokenizer(data: TokenizerData | None) -> TokenizerSummary | None:
@@ -220,4 +226,5 @@ def _adapter(adapter: Adapter | None, free_memory: int | None) -> AdapterSummary
 
 
 def _is_plain(value: object) -> bool:
-    return isinstance(value, bool | int | float | str)
+    """Whether JSON can say it: no list of factors, and none of the infinities of a broken file."""
+    return isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from ..errors import InvalidConfig, InvalidOption, ModelTooLarge
+from ..errors import InvalidConfig, InvalidOption, ModelTooLarge, UnknownWeightType
 from ..formats.checkpoint import Checkpoint
 from ..formats.matching import check_weights
 from ..graph import Graph
@@ -33,8 +33,11 @@ class Blueprint:
     _plans: dict[tuple[Deployment, Mode, int], Plan] = field(default_factory=dict, init=False, repr=False)
 
     def specs(self, deployment: Deployment) -> Mapping[str, WeightSpec]:
-        """Every weight that the model's plans bind, by name."""
-        return weight_specs(self.ops, self.types, self.config.vocab_size, deployment.binding_limit)
+        """Every weight that the model's plans bind, by name. Raises UnknownWeightType."""
+        try:
+            return weight_specs(self.ops, self.types, self.config.vocab_size, deployment.binding_limit)
+        except UnknownWeightType as error:
+            raise UnknownWeightType(f"{error} Take another file of the model than {self.checkpoint.name}.") from None
 
     def deployment(
         self,
@@ -118,6 +121,11 @@ def blueprint(checkpoint: Checkpoint) -> Blueprint:
     if tokenizer is not None and len(tokenizer.tokens) > config.vocab_size:
         raise InvalidConfig(
             f"{checkpoint.name} has {len(tokenizer.tokens):,} tokens, but {config.vocab_size:,} rows of embedding."
+        )
+    if config.n_layers > len(checkpoint.tensors):  # before a graph is built of them
+        raise InvalidConfig(
+            f"{checkpoint.name} says that it has {config.n_layers:,} layers, but it holds {len(checkpoint.tensors):,} "
+            "tensors. It is a vocabulary alone, or broken: download the whole model."
         )
     graph = Graph(scales=checkpoint.weight_scales)
     root = model.build(graph, config)

@@ -6,7 +6,8 @@ from enum import IntEnum
 from ..errors import InvalidFile, TruncatedFile
 
 HEADER_LIMIT = 1 << 28  # bytes: real headers take at most a tenth of it, and a broken file must not fill the memory
-NAME_LIMIT = 65535  # bytes of a key's or a tensor's name
+KEY_LIMIT = 65535  # bytes of a key
+NAME_LIMIT = 64  # bytes of a tensor's name
 
 
 class ValueType(IntEnum):

@@ -75,7 +75,7 @@ def _head_dim(metadata: Mapping[str, object], architecture: str, file: str) -> o
     values = _first(metadata, architecture, ("attention.value_length",), file)
     if None not in (keys, values) and keys != values:
         raise InvalidConfig(
-            f"attention.key_length is {keys} and attention.value_length is {values} in {file}; "
+            f"attention.key_length is {keys!r:.80} and attention.value_length is {values!r:.80} in {file}; "
             "heads of different widths for keys and values are not supported."
         )
     return values if keys is None else keys
@@ -96,5 +96,5 @@ def _same_in_all_layers(value: object, key: str, file: str) -> object:
     different = list(dict.fromkeys(value)) if isinstance(value, NumberArray) else list(value[:8])
     if len(different) != 1:
         shown = ", ".join(map(str, different[:8]))
-        raise InvalidConfig(f"{key} differs from layer to layer in {file} ({shown}), which is not supported.")
+        raise InvalidConfig(f"{key} differs from layer to layer in {file} ({shown:.80}), which is not supported.")
     return different[0]

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ..errors import InvalidFile
 from .gguf_arrays import MetadataArray, read_array
-from .gguf_cursor import NAME_LIMIT, Cursor, MoreBytesNeeded, ValueType
+from .gguf_cursor import KEY_LIMIT, NAME_LIMIT, Cursor, MoreBytesNeeded, ValueType
 
 T = TypeVar("T")
 
@@ -20,6 +20,7 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 MAX_DIMENSIONS = 4
+SHOWN = 80  # characters of a key in messages, and of a value
 SMALLEST_KEY = 8 + 4 + 1  # bytes: an empty name, a type, a u8
 SMALLEST_TENSOR = 8 + 4 + 8 + 4 + 8  # bytes: an empty name and one dimension
 
@@ -111,12 +112,12 @@ def _version(cursor: Cursor) -> int:
 
 def _read_key(cursor: Cursor, known: Mapping[str, object]) -> tuple[str, object]:
     start = cursor.position
-    key = cursor.text(f"the name of metadata key {len(known)}", NAME_LIMIT)
+    key = cursor.text(f"the name of metadata key {len(known)}", KEY_LIMIT)
     if not key:
         raise cursor.invalid(f"metadata key {len(known)} has no name", start)
     if key in known:
-        raise cursor.invalid(f"the metadata key {key} stands there twice, the second time", start)
-    return key, _read_value(cursor, key)
+        raise cursor.invalid(f"the metadata key {key:.{SHOWN}} stands there twice, the second time", start)
+    return key, _read_value(cursor, key[:SHOWN])
 
 
 def _read_value(cursor: Cursor, key: str) -> int | float | bool | str | MetadataArray[object]:
@@ -145,5 +146,5 @@ def _read_tensor(cursor: Cursor, index: int) -> TensorLine:
 def _alignment(metadata: dict[str, object], file: str) -> int:
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if isinstance(alignment, bool) or not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-        raise InvalidFile(f"general.alignment is {alignment!r} in {file}, but must be a power of two.")
+        raise InvalidFile(f"general.alignment is {alignment!r:.{SHOWN}} in {file}, but must be a power of two.")
     return alignment

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from ..errors import TensorMismatch
 from .checkpoint import Checkpoint
 
+LISTED = 30  # differences that a message tells
+
 
 def check_weights(checkpoint: Checkpoint, weights: Mapping[str, tuple[int, ...]]) -> None:
-    """`weights` maps names to shapes, outermost first. Raises TensorMismatch, which lists all that differs."""
+    """`weights` maps names to shapes, outermost first. Raises TensorMismatch, which lists what differs."""
     tensors = checkpoint.tensors
     lines = [f"  missing: {name}, {_shape(shape)}" for name, shape in weights.items() if name not in tensors]
     lines += [
@@ -18,6 +20,8 @@ def check_weights(checkpoint: Checkpoint, weights: Mapping[str, tuple[int, ...]]
     lines += [
         f"  unexpected: {name}, {_shape(tensor.shape)}" for name, tensor in tensors.items() if name not in weights
     ]
+    if len(lines) > LISTED:
+        lines[LISTED:] = [f"  and {len(lines) - LISTED:,} more"]
     if lines:
         raise TensorMismatch(
             f"The tensors of {checkpoint.name} are not those of its architecture, {checkpoint.architecture}, "

@@ -26,7 +26,7 @@ def architecture(name: str, file: str) -> Architecture:
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise UnknownArchitecture(
-            f"{file} holds a model of architecture {name!r}, which is not known. Known: {known}. "
+            f"{file} holds a model of architecture {name!r:.80}, which is not known. Known: {known}. "
             "Take a model of one of these."
         )
     return ARCHITECTURES[name]

@@ -68,7 +68,7 @@ class Fields:
                 )
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise InvalidConfig(f"{name} is {value!r} in {self.file}, but must be of type {kind.__name__}.")
+            raise InvalidConfig(f"{name} is {value!r:.80} in {self.file}, but must be of type {kind.__name__}.")
         return value
 
 

@@ -23,7 +23,7 @@ def config(fields: Fields, tensors: Container[str]) -> LlamaConfig:
     """Read and check the hyperparameters; what a file says by having a tensor is read off `tensors`."""
     if fields.values.get("n_experts"):
         raise UnknownArchitecture(
-            f"{fields.file} holds a mixture of {fields.values['n_experts']} experts, which is not supported yet."
+            f"{fields.file} holds a mixture of {fields.values['n_experts']!s:.80} experts, which is not supported yet."
         )
     sizes = decoder_sizes(fields)
     return LlamaConfig(

@@ -35,7 +35,7 @@ def _scaled(plain: list[float], theta: float, dim: int, fields: Fields) -> tuple
         return [f / factor for f in plain], 1.0
     if kind == "yarn":
         return _yarn(plain, theta, dim, factor, fields), 0.1 * math.log(factor) + 1.0 if factor > 1 else 1.0
-    raise InvalidConfig(f"rope_scaling is {kind!r} in {fields.file}; known are none, linear and yarn.")
+    raise InvalidConfig(f"rope_scaling is {kind!r:.80} in {fields.file}; known are none, linear and yarn.")
 
 
 def _divided(plain: list[float], factors: object, fields: Fields) -> list[float]:
