@@ -156,6 +156,17 @@ def test_a_model_cannot_steer_the_terminal(monkeypatch, capsys):
     assert screen.getvalue() == "a\ufffd[31mb\ufffd\tc\n\ufffd2J"
 
 
+def test_a_file_cannot_steer_the_terminal_by_its_names(monkeypatch):
+    out, err = Tty(), Tty()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    shown.line("a\x1b]0;name\x07")
+    shown.fail("b\x9b2J is stored as Q4_0", 1)
+    for screen, text in ((out, "a\ufffd]0;name\ufffd"), (err, "b\ufffd2J is stored as Q4_0")):
+        assert text in screen.getvalue()
+        assert not {"\x07", "\x9b"} & {*screen.getvalue()}
+
+
 def test_letters_that_the_encoding_lacks_are_replaced(monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="latin-1"))

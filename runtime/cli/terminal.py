@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 SHOW_AFTER = 0.5  # seconds: what is done sooner needs no bar
-# A model may write any character; what would steer a terminal is shown as U+FFFD.
+# A model may write any character, and its file hold any name; what would steer a terminal is shown as U+FFFD.
 _CONTROLS = {code: 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
@@ -20,7 +20,7 @@ def note(text: str, *, style: str = "dim") -> None:
         return
     from rich.console import Console
 
-    Console(stderr=True).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(text.translate(_CONTROLS), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -41,7 +41,7 @@ def line(text: str, *, style: str = "none") -> None:
         return
     from rich.console import Console
 
-    Console().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    Console().print(text.translate(_CONTROLS), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def write(text: str) -> None:
