@@ -4,6 +4,7 @@
   python3 build.py run [question]             answer a question with the default model; options are `complete`'s
   python3 build.py test [arguments]           lint, check types, test; the arguments are pytest's
   python3 build.py test --slow [arguments]    with the slow tests; without arguments also the coverage, 90 % at least
+  python3 build.py test --models FOLDER       load and try every model (.gguf) in FOLDER and those below it
   python3 build.py setup                      make what `run` needs, and run nothing
   python3 build.py lint                       ruff and mypy
   python3 build.py bench [arguments]          measure the default model
@@ -19,10 +20,12 @@ import sys
 if sys.version_info < (3, 11):
     sys.exit(f"build: Python 3.11 or newer is needed, and {sys.executable} is {sys.version.split()[0]}")
 
+import argparse
 import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 from types import FrameType
 
 from tools import environment, system
@@ -31,7 +34,10 @@ from tools.steps import ROOT, Stop, call, call_in_front, one_at_a_time, say
 
 MODEL = "smollm2"
 QUESTION = "What is the capital of France?"
+MODELS_TEST = "tests/test_every_model.py"
 COVERED = 90  # percent of the package's lines and branches that all tests together must run
+COVERED_OF_READERS = 95  # of what reads files that others made
+READERS = "*/formats/*,*/tokenizer*"
 
 
 def main(arguments: list[str]) -> int:
@@ -80,10 +86,13 @@ def bench(words: list[str]) -> int:
 
 
 def test(words: list[str]) -> int:
+    arguments = pytest_arguments(words)
     prepare("test", "lint")
     fetch_model()
     bad = failing_checks()
-    code = check("pytest", *pytest_arguments(words))
+    code = check("pytest", *arguments)
+    if not code and is_all(words):
+        code = check("coverage", "report", f"--include={READERS}", f"--fail-under={COVERED_OF_READERS}")
     if bad:
         say(f"not in order, see before the tests: {', '.join(bad)}")
     return code or int(bool(bad))
@@ -91,10 +100,27 @@ def test(words: list[str]) -> int:
 
 def pytest_arguments(words: list[str]) -> list[str]:
     """Coverage is for all tests together, which alone reach what is asked for; it slows them."""
+    coverage = ["--cov", f"--cov-fail-under={COVERED}", "--cov-report=term:skip-covered"] if is_all(words) else []
+    options, words = models_options(words)
     slow = ["-m", ""] if "--slow" in words else []
-    coverage = ["--cov", f"--cov-fail-under={COVERED}", "--cov-report=term:skip-covered"]
-    measured = coverage if words == ["--slow"] else []
-    return ["--durations=10", *slow, *measured, *(word for word in words if word != "--slow")]
+    return ["--durations=10", *slow, *coverage, *options, *(word for word in words if word != "--slow")]
+
+
+def is_all(words: list[str]) -> bool:
+    return words == ["--slow"]
+
+
+def models_options(words: list[str]) -> tuple[list[str], list[str]]:
+    """pytest's options for a folder of models, for which the other tests do not run; and the words that are left."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--models", nargs="?", const="")
+    found, rest = parser.parse_known_args(words)
+    if found.models is None:
+        return [], words
+    folder = Path(found.models)
+    if not found.models or not any(path.suffix.lower() == ".gguf" for path in folder.rglob("*")):
+        raise Stop(f"--models: there is no .gguf file in {str(folder)!r}; give the folder that your models lie in")
+    return [f"--models={folder.resolve()}", MODELS_TEST], rest
 
 
 def lint(words: list[str]) -> int:

@@ -16,8 +16,18 @@ if TYPE_CHECKING:
     from hub_server import Hub
     from shaderlm import Model
 
+EVERY_MODEL = "test_every_model.py"
 NO_ORACLES = "SHADERLM_ORACLES names no folder with the data of other projects"
 NO_SMOLLM2 = "SmolLM2 is not in the cache: `python3 build.py setup` fetches it"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--models", metavar="FOLDER", help="also try every model (.gguf) in this folder and those below")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without a folder of models the tests for any model have nothing to say."""
+    return True if collection_path.name == EVERY_MODEL and not config.getoption("--models") else None
 
 
 @pytest.fixture(scope="session")

@@ -290,6 +290,33 @@ def test_all_tests_together_are_held_against_a_share_of_the_package(words, slow,
     assert {*words} - {"--slow"} <= {*arguments}
 
 
+@pytest.mark.parametrize("words", [["-x", "--models", "mine", "-k", "seed"], ["-x", "--models=mine", "-k", "seed"]])
+def test_a_folder_of_models_is_tried_by_its_own_tests_alone(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine/below").mkdir(parents=True)
+    (tmp_path / "mine/below/model.GGUF").touch()
+    arguments = build_module.pytest_arguments(words)
+    assert arguments[1:] == [f"--models={tmp_path / 'mine'}", "tests/test_every_model.py", "-x", "-k", "seed"]
+    assert (ROOT / arguments[2]).is_file()
+
+
+@pytest.mark.parametrize("words", [["--models"], ["--models="], ["--models", "nowhere"], ["--models", "empty"]])
+def test_a_folder_of_models_must_hold_some(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(steps.Stop, match=r"there is no \.gguf file in"):
+        build_module.pytest_arguments(words)
+
+
+def test_our_own_model_does_what_every_model_must():
+    options = ["-q", f"--models={ROOT / 'tests/data'}", str(ROOT / build_module.MODELS_TEST)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^\d+ passed in", done.stdout, re.MULTILINE), done.stdout  # and none skipped
+
+
 def test_every_system_in_the_workflows_runs_both_commands():
     jobs = re.split(r"^  (?=\w+:$)", (ROOT / ".github/workflows/test.yml").read_text().split("jobs:\n")[1], flags=re.M)
     named = {job.split(":")[0]: job for job in jobs if job.strip()}
