@@ -18,7 +18,7 @@ const WORKGROUP: u32 = 32u;  // parameter
 const PAIRS: u32 = (HEAD_DIM / 2u + WORKGROUP - 1u) / WORKGROUP;
 
 // Inner loops of known length, which compilers unroll: lavapipe ends the loops of an invocation, without a word, after 65,535
-// rounds together, and rounds that are unrolled do not count..
+// rounds together, and rounds that are unrolled do not count.
 const AT_ONCE: u32 = 8u;  // keys
 const ROUNDS: u32 = (HEAD_DIM / 2u + 15u) / 16u;
 const STEP: u32 = (HEAD_DIM / 2u + ROUNDS - 1u) / ROUNDS;  // pairs of a head's values, at most 16

@@ -180,12 +180,12 @@ def test_a_row_is_bit_equal_whatever_rows_are_computed_beside_it(gpu: Device, at
         np.testing.assert_array_equal(attend(gpu, c.only(index)), together[index], err_msg=str(index))
 
 
-@pytest.mark.parametrize("head_dim", [64, 128, 256])
+@pytest.mark.parametrize("head_dim", [16, 64, 128, 256, 512])
 def test_attention_of_many_rows_is_right_as_far_as_contexts_go(
     gpu: Device, monkeypatch: pytest.MonkeyPatch, head_dim: int
 ) -> None:
     """A CPU's compiler may end loops that take too many rounds, without a word."""
-    length = min(longest_context(gpu.gpu.adapter, head_dim), 32_768)
+    length = min(longest_context(gpu.gpu.adapter, head_dim), 65_536)
     monkeypatch.setattr(sys.modules[__name__], "MAX_PAGES", length // PAGE + 2)
     c = cached(Shape(1, 1, head_dim, kv="f16", workgroup=8), (length,))
     agree(prefilled(gpu, c), c.expected, abs=4e-6)

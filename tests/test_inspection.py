@@ -145,7 +145,7 @@ def test_a_software_adapter_refuses_a_context_that_it_would_compute_wrongly() ->
     slow = replace(WIDE, kind="software")
     report = inspected(TINY, adapter=slow, context=200_000)  # heads of 16 values
     assert report.verdict == "does not run"
-    assert "behind position 131,072 a software adapter may end the loops of attention early" in report.problems[0]
+    assert "behind position 65,536 a software adapter may end the loops of attention early" in report.problems[0]
     assert inspected(TINY, adapter=slow, context=4096).verdict == "runs"
 
 
