@@ -14,7 +14,8 @@ from shaderlm import template_budget
 from shaderlm.chat import ChatTemplate
 from shaderlm.errors import TemplateError
 
-SECONDS = 2.0 if sys.gettrace() is None else 20.0  # of this thread's CPU time; a measurement of coverage slows it
+SECONDS = 2.0  # of this thread's CPU time
+SLOWED = 1 if sys.gettrace() is None else 10  # by a measurement of coverage, which looks at every line
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello! 🦊"}]
 
 
@@ -27,7 +28,7 @@ def said(source: str, seconds: float = SECONDS) -> str:
     except TemplateError as error:
         message = str(error)
     taken = time.thread_time() - start
-    assert taken < seconds, f"{taken:.2f} s: {source[:300]}"
+    assert taken < SLOWED * seconds, f"{taken:.2f} s: {source[:300]}"
     assert len(message) < 700
     return message
 
