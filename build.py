@@ -9,6 +9,7 @@
   python3 build.py lint                       ruff and mypy
   python3 build.py bench [arguments]          measure the default model
   python3 build.py bench headers              measure how fast headers of model files are parsed
+  python3 build.py web                        build the site for browsers into build/site
   python3 build.py wheel                      build a wheel into dist/
 
 Everything goes into .venv, build/ and the user's cache folder. A set-up that was stopped at any point is completed by
@@ -30,6 +31,7 @@ from types import FrameType
 
 from tools import environment, system
 from tools.environment import PYTHON, module
+from tools.site.making import make_site
 from tools.steps import ROOT, Stop, call, call_in_front, one_at_a_time, say
 
 MODEL = "smollm2"
@@ -41,7 +43,7 @@ READERS = "*/formats/*,*/tokenizer*"
 
 
 def main(arguments: list[str]) -> int:
-    verbs = {"run": run, "test": test, "setup": setup, "lint": lint, "bench": bench, "wheel": wheel}
+    verbs = {"run": run, "test": test, "setup": setup, "lint": lint, "bench": bench, "web": web, "wheel": wheel}
     if not arguments or arguments[0] not in verbs:
         asked = arguments[:1] in (["-h"], ["--help"], ["help"])
         print(__doc__, file=sys.stdout if asked else sys.stderr)
@@ -128,6 +130,12 @@ def lint(words: list[str]) -> int:
     bad = failing_checks()
     say(f"not in order: {', '.join(bad)}" if bad else "all in order")
     return int(bool(bad))
+
+
+def web(words: list[str]) -> int:
+    prepare(gpu=False)
+    say(f"the site is in {make_site().relative_to(ROOT)}")
+    return 0
 
 
 def wheel(words: list[str]) -> int:

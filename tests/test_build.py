@@ -16,7 +16,7 @@ from tools import environment, steps, system
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-FOLDERS = {"shaderlm": "runtime", "shaderlm.shaders": "shaders"}
+FOLDERS = {"shaderlm": "runtime", "shaderlm.shaders": "shaders", "shaderlm.web": "web"}
 
 
 # The package
@@ -44,11 +44,10 @@ def test_the_wheel_holds_every_module_and_kernel(tmp_path):
     subprocess.run([*command, "--wheel-dir", tmp_path, tmp_path], check=True)
     [wheel] = tmp_path.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    folders = [(ROOT / "runtime", "shaderlm/"), (ROOT / "shaders", "shaderlm/shaders/")]
     expected = {
-        prefix + path.relative_to(folder).as_posix()
-        for folder, prefix in folders
-        for path in folder.rglob("*")
+        f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder).as_posix()}"
+        for package, folder in FOLDERS.items()
+        for path in (ROOT / folder).rglob("*")
         if path.suffix in (".py", ".wgsl", ".typed")
     }
     assert packed == expected

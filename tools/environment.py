@@ -21,7 +21,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "shaderlm-setup.json"  # written last: what it tells of is there
 SPACE_MB = {"run": 600, "test": 1800}  # what a first set-up may take
-PACKAGED = ("runtime", "shaders")
+PACKAGED = ("runtime", "shaders", "web")
 
 
 @dataclass(frozen=True)

