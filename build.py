@@ -2,6 +2,7 @@
 """Set shaderlm up in this folder, and run it. Needs Python 3.11 or newer and nothing else.
 
   python3 build.py run [question]             answer a question with the default model; options are `complete`'s
+  python3 build.py run --web [options]        serve the page for browsers and open it; options are `web`'s
   python3 build.py test [arguments]           lint, check types, test; the arguments are pytest's
   python3 build.py test --slow [arguments]    with the slow tests; without arguments also the coverage, 90 % at least
   python3 build.py test --models FOLDER       load and try every model (.gguf) in FOLDER and those below it
@@ -10,7 +11,7 @@
   python3 build.py bench [arguments]          measure the default model
   python3 build.py bench headers              measure how fast headers of model files are parsed
   python3 build.py web                        build the site for browsers into build/site
-  python3 build.py wheel                      build a wheel into dist/
+  python3 build.py wheel                      build a wheel, with the site in it, into dist/
 
 Everything goes into .venv, build/ and the user's cache folder. A set-up that was stopped at any point is completed by
 the next start; a complete one costs nothing. Answers go to stdout, all else to stderr.
@@ -23,7 +24,6 @@ if sys.version_info < (3, 11):
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -31,7 +31,7 @@ from types import FrameType
 
 from tools import environment, system
 from tools.environment import PYTHON, module
-from tools.site.making import make_site
+from tools.site.making import make_site, make_wheel
 from tools.steps import ROOT, Stop, call, call_in_front, one_at_a_time, say
 
 MODEL = "smollm2"
@@ -62,6 +62,9 @@ def main(arguments: list[str]) -> int:
 
 def run(words: list[str]) -> int:
     prepare()
+    if "--web" in words:
+        make_site()
+        return become("web", *(word for word in words if word != "--web"))
     return become(*asking(words))
 
 
@@ -140,8 +143,8 @@ def web(words: list[str]) -> int:
 
 def wheel(words: list[str]) -> int:
     prepare(gpu=False)
-    shutil.rmtree(ROOT / "build/lib", ignore_errors=True)  # setuptools would pack files that were deleted since
-    return environment.pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(ROOT / "dist"), str(ROOT))
+    say(f"the wheel is {make_wheel(ROOT / 'dist').relative_to(ROOT)}")
+    return 0
 
 
 def prepare(*extras: str, gpu: bool = True) -> None:

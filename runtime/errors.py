@@ -40,6 +40,10 @@ class TensorMismatch(ShaderLMError):
     """A tensor is missing, unexpected, or has another shape than the architecture needs."""
 
 
+class SiteNotFound(ShaderLMError):
+    """The site for browsers is in neither the installed package nor the checkout."""
+
+
 class CacheNotWritable(ShaderLMError):
     """The folder for fetched models cannot be made, or not be written to."""
 

@@ -2,6 +2,8 @@
 
 import collections
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +48,15 @@ def smollm2() -> Path:
     if path is None:
         pytest.skip(NO_SMOLLM2)
     return path
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The site for browsers as the sources are now. It takes minutes to make anew, and nothing where it is current."""
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "build.py", "web"], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return root / "build/site"
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from shaderlm import errors
 from shaderlm.errors import ShaderLMError
 from shaderlm.hosts.native import disk, gpu
 from shaderlm.planner import compose
+from shaderlm.server import places
 from tiny_model import NO_END, TINY
 from vocabularies import data_of
 
@@ -123,6 +124,12 @@ def refuse_buffers(scene: Scene) -> object:
 
     scene.patch.setattr(gpu.NativeGpu, "create_buffer", refuse)
     return shaderlm.load(TINY, context=512)
+
+
+def look_for_a_site_elsewhere(scene: Scene) -> None:
+    scene.patch.setattr(places, "INSIDE", scene.folder / "web/site")
+    scene.patch.setattr(places, "BUILT", "build/another-site")
+    places.find_site()
 
 
 def leave_no_memory(scene: Scene) -> object:
@@ -268,6 +275,10 @@ CASES: Mapping[type[ShaderLMError], Case] = {
         lambda scene: scene.tiny.complete([5] * 500, logit_bias=NO_END),
         r"The context of 512 tokens is full; 13 of them are the answer's\. Load the model with a larger context, "
         r'or pass on_context_full="shift"',
+    ),
+    errors.SiteNotFound: Case(
+        look_for_a_site_elsewhere,
+        r"The site for browsers is not here \(looked in .*`python3 build\.py web` makes it\.",
     ),
     errors.ModelClosed: Case(
         call_after_close,

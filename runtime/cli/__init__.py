@@ -19,6 +19,7 @@ COMMANDS = {
     "pull": "fetch a model, or check and update one that is here",
     "list": "list the models that were fetched",
     "rm": "delete a model that was fetched",
+    "web": "serve the page for browsers, and open it",
     "devices": "list the adapters that a model can run on",
     "bench": "measure a model on an adapter",
     "perplexity": "how well a model predicts a text",

@@ -12,6 +12,13 @@ import { basename, extname, join, relative, sep } from "node:path";
 const { sources, modules, out, assets, policy } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const esbuild = createRequire(join(modules, "package.json"))("esbuild");
 
+process.on("uncaughtException", (error) => {
+  if (!error.errors) {
+    console.error(error);
+  } // esbuild has told of its own
+  process.exit(1);
+});
+
 const worker = await bundle("worker/worker.js", "assets/[name]-[hash]", { SHADERLM_ASSETS: assets });
 await bundle("shaderlm.js", "[name]", { SHADERLM_WORKER: worker });
 await page();

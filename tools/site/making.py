@@ -7,7 +7,7 @@ from ..steps import ROOT, one_at_a_time, say
 from . import node as nodes
 from . import wheels
 from .assembly import assemble, print_sizes
-from .stages import WORK, digest_of, is_current, making
+from .stages import WORK, digest_of, files_of, is_current, making
 
 SITE = ROOT / "build/site"
 STDLIB = WORK / "stdlib"
@@ -22,6 +22,21 @@ def make_site() -> Path:
         if not is_current(SITE, state):
             build(state)
     return SITE
+
+
+def make_wheel(folder: Path) -> Path:
+    """The wheel to publish, in `folder`: the package, with the site as it is now in shaderlm/web/site. Raises Stop."""
+    site = make_site()
+    whole = WORK / "whole"
+    with one_at_a_time():
+        shutil.rmtree(whole, ignore_errors=True)
+        wheels.build_wheel(whole)
+        [wheel] = whole.glob("*.whl")
+        folder.mkdir(parents=True, exist_ok=True)
+        added = {f"shaderlm/web/site/{path.relative_to(site).as_posix()}": path for path in files_of(site)}
+        wheels.rewrite(wheel, folder / wheel.name, added=added)
+        shutil.rmtree(whole)
+    return folder / wheel.name
 
 
 def state_of_sources() -> str:
@@ -53,11 +68,15 @@ def compile_python(node: nodes.Node, folder: Path, state: str, archives: list[Pa
     for archive in archives:
         shutil.copy(archive, source)
     with making(folder, state) as out:
-        mounts = {"/in": source, "/out": out, "/pyodide": pyodide()}
-        named = [f"{name}={path}" for name, path in mounts.items()]
-        program = (pyodide(), wheels.COMPILERS, TOOLS / "compile_python.py")
-        nodes.run_script(node, "in_pyodide.mjs", *map(str, program), *named)
+        run_compiler(node, source, out)
     shutil.rmtree(source)
+
+
+def run_compiler(node: nodes.Node, source: Path, target: Path) -> None:
+    """Compile the archives of one folder into another."""
+    mounts = {"/in": source, "/out": target, "/pyodide": pyodide()}
+    program = (pyodide(), wheels.COMPILERS, TOOLS / "compile_python.py")
+    nodes.run_script(node, "in_pyodide.mjs", *map(str, program), *(f"{name}={path}" for name, path in mounts.items()))
 
 
 def pyodide() -> Path:

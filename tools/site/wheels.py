@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from .. import environment
@@ -18,10 +19,9 @@ PACKAGE = WORK / "package"
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 SOURCES = ("runtime", "shaders", "web", "pyproject.toml", "README.md", "LICENSE")
 
-# What of our own wheel a browser cannot use: the other host, the command line and its server, and the site itself.
-NATIVE = re.compile(
-    r"shaderlm/(?:hosts/native/|cli/|server/|__main__\.py|web/site/|web/policy\.py)|.*/entry_points\.txt|.*/RECORD"
-)
+# What of our own wheel a browser cannot use: the other host, the command line and its server.
+NATIVE = re.compile(r"shaderlm/(?:hosts/native/|cli/|server/|__main__\.py|web/policy\.py)|.*/entry_points\.txt")
+NOTHING = re.compile(r"(?!)")
 DATE = (1980, 1, 1, 0, 0, 0)  # of everything in an archive, so that the same sources give the same bytes
 EPOCH = "315532800"  # the same in seconds
 PYTHON = "3.14"  # Pyodide's
@@ -62,7 +62,7 @@ def build_package() -> str:
             whole = folder / "whole"
             build_wheel(whole)
             [wheel] = whole.glob("*.whl")
-            write_without(wheel, folder / wheel.name, NATIVE)
+            rewrite(wheel, folder / wheel.name, dropped=NATIVE)
             shutil.rmtree(whole)
     return state
 
@@ -73,15 +73,24 @@ def build_wheel(target: Path) -> None:
     pip("wheel", "--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(target), str(ROOT))
 
 
-def write_without(source: Path, target: Path, dropped: re.Pattern[str]) -> None:
-    """A copy of a wheel without the files whose names match; the same content gives the same bytes."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
-        names = sorted(name for name in old.namelist() if not dropped.match(name))
+def rewrite(
+    source: Path, target: Path, *, dropped: re.Pattern[str] = NOTHING, added: Mapping[str, Path] | None = None
+) -> None:
+    """Copy a wheel without the files whose names match, and with others. The same content gives the same bytes.
+
+    `target` has its name only when it is whole.
+    """
+    part = target.with_suffix(".part")
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as new:
         [record] = (name for name in old.namelist() if name.endswith(".dist-info/RECORD"))
-        lines = [f"{name},sha256={_digest(old.read(name))},{old.getinfo(name).file_size}\n" for name in names]
-        for name in names:
-            new.writestr(zipfile.ZipInfo(name, DATE), old.read(name))
-        new.writestr(zipfile.ZipInfo(record, DATE), "".join([*lines, f"{record},,\n"]))
+        contents = {name: old.read(name) for name in old.namelist() if name != record and not dropped.match(name)}
+        contents |= {name: path.read_bytes() for name, path in (added or {}).items()}
+        lines = [f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in sorted(contents.items())]
+        for name, data in sorted(contents.items()):
+            packed = name.endswith((".br", ".gz"))
+            new.writestr(zipfile.ZipInfo(name, DATE), data, zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED)
+        new.writestr(zipfile.ZipInfo(record, DATE), "".join([*lines, f"{record},,\n"]), zipfile.ZIP_DEFLATED)
+    os.replace(part, target)
 
 
 def _digest(data: bytes) -> str:
