@@ -91,8 +91,8 @@ class Gpu(Protocol):
     def copy_buffer(self, source: Buffer, source_offset: int, target: Buffer, target_offset: int, size: int) -> None:
         """Queue a copy on the GPU between two different buffers."""
 
-    async def create_pipeline(self, kernel: KernelSource) -> Pipeline:
-        """Compile. The same source gives the same pipeline. Raises KernelError."""
+    async def create_pipelines(self, kernels: Sequence[KernelSource]) -> list[Pipeline]:
+        """Compile, side by side where the host can. The same source gives the same pipeline. Raises KernelError."""
 
     def create_bind_group(self, pipeline: Pipeline, buffers: Sequence[BoundBuffer]) -> BindGroup:
         """Group 0, in the order of `KernelSource.bindings`."""

@@ -52,7 +52,7 @@ class Device:
                     if b.name not in shared:
                         shared[b.name] = self._buffer(b.name, _guarded(arrays[b.name]), Usage.STORAGE)
                     bound.append(shared[b.name])
-            pipelines.append(wait(self.gpu.create_pipeline(kernel.source)))
+            pipelines += wait(self.gpu.create_pipelines([kernel.source]))
             bind_groups.append(self.gpu.create_bind_group(pipelines[-1], bound))
             counts += [*groups, 1, 1][:3]
         program = self.gpu.freeze(pipelines, bind_groups)

@@ -63,9 +63,13 @@ class RecordingGpu:
 
     # Programs
 
-    async def create_pipeline(self, kernel: KernelSource) -> int:
+    async def create_pipelines(self, kernels: Sequence[KernelSource]) -> list[int]:
+        return [await self._pipeline(kernel) for kernel in kernels]
+
+    async def _pipeline(self, kernel: KernelSource) -> int:
         if kernel not in self._pipelines:
-            number = self._pipelines[kernel] = self._number(await self.gpu.create_pipeline(kernel))
+            [made] = await self.gpu.create_pipelines([kernel])
+            number = self._pipelines[kernel] = self._number(made)
             source = {"label": kernel.label, "code": kernel.code, "bindings": kernel.bindings}
             self._note("create_pipeline", id=number, kernel=source)
         return self._pipelines[kernel]

@@ -263,7 +263,7 @@ def test_what_wgpu_lets_pass_and_chromium_refuses_is_heard(chromium: Chromium, g
         @group(0) @binding(1) var<storage, read_write> b: array<u32>;
         @compute @workgroup_size(1) fn main() { a[0] = 1u; b[1] = 2u; }
     """
-    pipeline = wait(gpu.create_pipeline(parse(code, "overlap").source))
+    [pipeline] = wait(gpu.create_pipelines([parse(code, "overlap").source]))
     buffer = gpu.create_buffer("both", 512)
     group = gpu.create_bind_group(pipeline, [BoundBuffer(buffer, 0, 512), BoundBuffer(buffer, 256, 256)])
     gpu.submit(gpu.freeze([pipeline], [group]), [1, 1, 1])

@@ -42,7 +42,7 @@ def all_compile(gpu: Device, kernels: Iterable[Kernel]) -> None:
         if needs_subgroups(kernel) and not has_subgroups:
             continue  # the planner does not choose it here
         try:
-            wait(gpu.gpu.create_pipeline(kernel.source))
+            wait(gpu.gpu.create_pipelines([kernel.source]))
         except KernelError as error:
             failures.append(f"{kernel.source.label}: {error}")
     assert not failures, "\n".join(failures)

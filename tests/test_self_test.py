@@ -134,8 +134,8 @@ def test_nothing_is_tried_twice(gpu: Device, monkeypatch: pytest.MonkeyPatch) ->
     assert dropped(gpu, F16, store=store) == frozenset()
     assert json.loads(store.kept[store_key(gpu.gpu.adapter)]) == {"passed": ["F16/f32"], "dropped": []}
     tried = []
-    compiled = gpu.gpu.create_pipeline
-    monkeypatch.setattr(gpu.gpu, "create_pipeline", lambda kernel: (tried.append(kernel.label), compiled(kernel))[1])
+    compiled = gpu.gpu.create_pipelines
+    monkeypatch.setattr(gpu.gpu, "create_pipelines", lambda kernels: (tried.extend(kernels), compiled(kernels))[1])
     assert dropped(gpu, F16, store=store) == frozenset()
     assert not tried
     dropped(gpu, F16, Q4_0, store=store)

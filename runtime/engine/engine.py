@@ -187,7 +187,7 @@ class Engine:
         loader = WeightLoader(self.gpu, self.model.checkpoint, progress)
         try:
             await loader.open()
-            for name, spec in specs.items():
+            for name, spec in sorted(specs.items(), key=lambda item: self._place_in_file(item[1])):
                 self.weights[name] = await loader.load(spec)
             await self.gpu.wait()
         finally:
@@ -199,6 +199,10 @@ class Engine:
             self.gpu.write_buffer(self.shared["vocabulary"][0], 4 * self.vocabulary.slot_words * slot, mask)
         await self.counter.open(self.shared["tokens"], self.shared["vocabulary"])
         self.cache.reserve(1)
+
+    def _place_in_file(self, spec: WeightSpec) -> int:
+        """Weights are loaded in the file's order, so that they can be while it is still coming."""
+        return min(self.model.checkpoint.tensors[name].offset for name in spec.tensors)
 
     def _mask(self) -> bytes:
         """A bit per token that may be drawn: all but those that pad the output head beyond the tokenizer's."""

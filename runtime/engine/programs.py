@@ -75,7 +75,7 @@ async def load_plan(gpu: Gpu, plan: Plan, resolve: Resolve, *, max_keys: int) ->
             own[name] = gpu.create_buffer(name, size, Usage.UNIFORM if name == "uniforms" else Usage.STORAGE), size
         check_plan(plan, _all_sizes(plan, own, resolve), gpu.adapter.limits, max_keys=max_keys)
         gpu.write_buffer(own["uniforms"][0], 0, plan.uniforms)
-        pipelines = [await gpu.create_pipeline(dispatch.kernel.source) for dispatch in plan.dispatches]
+        pipelines = await gpu.create_pipelines([dispatch.kernel.source for dispatch in plan.dispatches])
         loaded = LoadedPlan(gpu, plan, own, pipelines, None, resolve)
         bind_groups = [
             gpu.create_bind_group(pipeline, [loaded.bound(place) for place in dispatch.buffers])

@@ -4,6 +4,8 @@ from ..host import BoundBuffer, Buffer, Gpu, Program, Usage
 from ..planner.compose import compose
 from ..planner.vocabulary import VocabularyLayout
 
+ONE_WORKGROUP = (1, 1, 1)
+
 
 class TokenCounter:
     """One small program of its own, run at the start of answers with penalties; sample.wgsl then keeps the counts."""
@@ -19,7 +21,7 @@ class TokenCounter:
         kernel = compose("count_tokens.wgsl")
         self.layout = kernel.uniforms["window"]
         self.uniform = self.gpu.create_buffer("count window", self.layout.size, Usage.UNIFORM)
-        pipeline = await self.gpu.create_pipeline(kernel.source)
+        [pipeline] = await self.gpu.create_pipelines([kernel.source])
         bound = [
             BoundBuffer(tokens[0], 0, tokens[1]),
             BoundBuffer(vocabulary[0], 0, vocabulary[1]),
@@ -38,7 +40,7 @@ class TokenCounter:
             "vocab": self.vocabulary.size,
         }
         self.gpu.write_buffer(self.uniform, 0, self.layout.pack(window))
-        self.gpu.submit(self.program, [1, 1, 1])
+        self.gpu.submit(self.program, ONE_WORKGROUP)
 
     def close(self) -> None:
         if self.program is not None:

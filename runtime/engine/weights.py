@@ -99,7 +99,7 @@ class WeightLoader:
         row_blocks = spec.width // spec.type.block
         padded = spec.padded_blocks != row_blocks
         kernels = [relayout_kernel(spec.type, plane, padded=padded) for plane in spec.type.planes]
-        pipelines = [await self.gpu.create_pipeline(kernel.source) for kernel in kernels]
+        pipelines = await self.gpu.create_pipelines([kernel.source for kernel in kernels])
         step = 4 // spec.type.unit * (row_blocks if padded else 1)  # so that chunks are whole words, and whole rows
         blocks_at_once = STAGING_BYTES // spec.type.bytes // step * step
         async for position, size, chunk in _chunks(self.checkpoint.source, tensor, blocks_at_once * spec.type.bytes):

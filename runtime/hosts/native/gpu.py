@@ -116,7 +116,10 @@ class NativeGpu:
 
     # Programs
 
-    async def create_pipeline(self, kernel: KernelSource) -> Any:
+    async def create_pipelines(self, kernels: Sequence[KernelSource]) -> list[Any]:
+        return [self._pipeline(kernel) for kernel in kernels]
+
+    def _pipeline(self, kernel: KernelSource) -> "_Pipeline":
         if kernel not in self._pipelines:
             bind_group_layout, pipeline_layout = self._layout(kernel.bindings)
             with explained(f"to compile kernel {kernel.label} on {self.adapter.name}"):
