@@ -70,12 +70,13 @@ def page() -> str:
     api = _module("api")
     parts = [HEAD, "## Loading\n"]
     parts += [_function(_named(api, name), "###", "shaderlm.") for name in LOADING]
-    model = _named(api, "Model")
-    shared = [f for f in _methods(_named(api, "_Loaded")) if f.name != "_stream"]
+    models = _module("model")
+    model = _named(models, "Model")
+    shared = [f for f in _methods(_named(models, "_Loaded")) if f.name != "_stream"]
     own = _methods(model)
     parts += [f"## Model\n\n{_doc(model)}\n", _properties(shared)]
     parts += [_function(f, "###", "model.") for f in [*own, *shared] if not _is_property(f)]
-    parts += [f"## AsyncModel\n\n{_doc(_named(api, 'AsyncModel'))}\n", ASYNC]
+    parts += [f"## AsyncModel\n\n{_doc(_named(models, 'AsyncModel'))}\n", ASYNC]
     parts += [f"## Options\n\n{_doc(_named(_module('options'), 'Options'))}\n", _options(), ENDS]
     parts += [_fields("options", "ChatOptions"), CHATS, "## Results\n"]
     results = ("Completion", "Chunk", "TokenLogprobs", "Usage", "Timings", "Provenance")

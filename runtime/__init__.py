@@ -11,9 +11,10 @@ Importing this package imports neither numpy nor a GPU library: what needs them 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import AsyncModel, Model, inspect, load, load_async, load_tokenizer
+    from .api import inspect, load, load_async, load_tokenizer
     from .generation import Chunk, Completion, Provenance, Timings, TokenLogprobs, Usage
     from .inspection import Inspection
+    from .model import AsyncModel, Model
 
 __all__ = [
     "AsyncModel",
@@ -32,11 +33,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AsyncModel": "api",
+    "AsyncModel": "model",
     "Chunk": "generation",
     "Completion": "generation",
     "Inspection": "inspection",
-    "Model": "api",
+    "Model": "model",
     "Provenance": "generation",
     "Timings": "generation",
     "TokenLogprobs": "generation",

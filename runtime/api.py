@@ -1,219 +1,21 @@
-"""The public face: `load` and `load_async`, and the models that they give."""
+"""The public functions on a desktop: `load` and `load_async`, `load_tokenizer`, `inspect`."""
 
-import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING
 
-from .core import Core, LoadProgress, Prompt, make_tokenizer
+from .core import Core, LoadProgress, make_tokenizer
 from .errors import NoAdapter
 from .formats import read_checkpoint
-from .generation import Chunk, Completion, Request
-from .host import Adapter
 from .hosts.native import host as native
 from .hosts.native.memory import available_memory
-from .hosts.native.thread import EngineThread, Stream, run_now
+from .hosts.native.thread import EngineThread, run_now
 from .inspection import Inspection, inspect_source
-from .messages import Message
+from .model import AsyncModel, Model
 from .opening import LoadWatch, Source, open_core
-from .options import ChatOptions, Options
 from .planner.choice import KvDtype
-from .planner.memory import MemoryEstimate
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-    import numpy as np
-
-T = TypeVar("T")
-Progress = Callable[[int, int], None]
-
-
-class _Loaded:
-    """What both faces share: a core on an engine thread."""
-
-    def __init__(self, thread: EngineThread, core: Core) -> None:
-        self._thread = thread
-        self._core = core
-        self._streams: set[Stream[Chunk | Completion]] = set()
-        forgotten = weakref.finalize(self, thread.close, core.close, wait=False)  # a model that nobody closed
-        forgotten.atexit = False
-
-    @property
-    def name(self) -> str:
-        """The model's file."""
-        return self._core.name
-
-    @property
-    def context(self) -> int:
-        """Tokens that a prompt and its answer may have together."""
-        return self._core.engine.deployment.context
-
-    @property
-    def trained_context(self) -> int:
-        """Tokens that the model's file allows; `context` is less where memory asked for it, or the caller."""
-        return self._core.engine.model.config.context_length
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Raises TokenizerError where the file has none."""
-        return self._core.text_tokenizer()
-
-    @property
-    def adapter(self) -> Adapter:
-        """The adapter that the model runs on."""
-        return self._core.gpu.adapter
-
-    @property
-    def memory(self) -> MemoryEstimate:
-        """What the model takes with its whole context in use."""
-        return self._core.engine.memory
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should know: kernels that compute wrongly on this adapter and are not used."""
-        return self._core.warnings
-
-    def cancel(self) -> None:
-        """End every answer that is being generated or waits for its turn: they finish with the reason "cancelled"."""
-        for stream in list(self._streams):
-            stream.cancel()
-
-    def _stream(self, request: Request, progress: Progress | None) -> Stream[Chunk | Completion]:
-        def produce(stream: Stream[Chunk | Completion]) -> AsyncIterator[Chunk | Completion]:
-            return self._core.answer(request, lambda: stream.cancelled, progress)
-
-        stream = Stream(produce)
-        self._streams.add(stream)
-        return stream
-
-
-class Model(_Loaded):
-    """A model on a device. May be shared by threads: calls queue. Also a context manager that closes it."""
-
-    def complete(self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]) -> Completion:
-        """Go on from a prompt: a text or token ids. `progress` is told of prompt tokens done, and of how many.
-
-        Raises InvalidOption, PromptTooLong, ContextFull, ModelClosed, OutOfMemory, DeviceLost.
-        """
-        return _last(self._answer(self._core.prompt_request(prompt, options), progress))
-
-    def stream(
-        self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]
-    ) -> Iterator[Chunk]:
-        """As `complete`, piece by piece; the last chunk brings the Completion. Closing the iterator cancels."""
-        return _chunks(self._answer(self._core.prompt_request(prompt, options), progress))
-
-    def chat(
-        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
-    ) -> Completion:
-        """The next message of a chat: `messages` are mappings with "role" and "content".
-
-        Raises TemplateError where there is no chat template or it refuses the messages, and what `complete` raises.
-        """
-        return _last(self._answer(self._core.chat_request(messages, options), progress))
-
-    def stream_chat(
-        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
-    ) -> Iterator[Chunk]:
-        """As `chat`, piece by piece. Closing the iterator cancels the answer."""
-        return _chunks(self._answer(self._core.chat_request(messages, options), progress))
-
-    def logits(self, prompt: Prompt) -> "np.ndarray":
-        """Logits after every token of a prompt, float32 [tokens, vocab]."""
-
-        async def parts() -> list[bytes]:
-            return [rows async for rows in self._core.logits(prompt)]
-
-        return native.logits_array(self._thread.call(parts), self._core.engine.vocabulary.size)
-
-    def run_on_engine(self, job: Callable[[Core], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine with the core on the engine's thread and wait for it: to measure, to trace, to test."""
-        return self._thread.call(lambda: job(self._core))
-
-    def close(self) -> None:
-        """End all answers, as `cancel` does, then free everything. Idempotent."""
-        self.cancel()
-        self._thread.close(self._core.close)
-
-    def __enter__(self) -> "Model":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _answer(self, request: Request, progress: Progress | None) -> Iterator[Chunk | Completion]:
-        stream = self._stream(request, progress)
-        try:
-            yield from self._thread.iterate(stream)
-        finally:
-            self._streams.discard(stream)
-
-
-class AsyncModel(_Loaded):
-    """As `Model`, for an event loop, which it never blocks. Methods of the same names are coroutines here."""
-
-    async def complete(
-        self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]
-    ) -> Completion:
-        """As `Model.complete`."""
-        return await _alast(self._answer(self._core.prompt_request(prompt, options), progress))
-
-    def stream(
-        self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]
-    ) -> AsyncIterator[Chunk]:
-        """As `Model.stream`."""
-        return _achunks(self._answer(self._core.prompt_request(prompt, options), progress))
-
-    async def chat(
-        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
-    ) -> Completion:
-        """As `Model.chat`."""
-        return await _alast(self._answer(self._core.chat_request(messages, options), progress))
-
-    def stream_chat(
-        self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
-    ) -> AsyncIterator[Chunk]:
-        """As `Model.stream_chat`."""
-        return _achunks(self._answer(self._core.chat_request(messages, options), progress))
-
-    async def logits(self, prompt: Prompt) -> "np.ndarray":
-        """As `Model.logits`."""
-        import asyncio
-
-        async def parts() -> list[bytes]:
-            return [rows async for rows in self._core.logits(prompt)]
-
-        rows = await asyncio.wrap_future(self._thread.submit(parts))
-        return native.logits_array(rows, self._core.engine.vocabulary.size)
-
-    async def run_on_engine(self, job: Callable[[Core], Coroutine[Any, Any, T]]) -> T:
-        """As `Model.run_on_engine`."""
-        import asyncio
-
-        return await asyncio.wrap_future(self._thread.submit(lambda: job(self._core)))
-
-    async def close(self) -> None:
-        """As `Model.close`."""
-        import asyncio
-
-        self.cancel()
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.close, self._core.close)
-
-    async def __aenter__(self) -> "AsyncModel":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def _answer(self, request: Request, progress: Progress | None) -> AsyncIterator[Chunk | Completion]:
-        stream = self._stream(request, progress)
-        try:
-            async for item in self._thread.aiterate(stream):
-                yield item
-        finally:
-            stream.cancel()
-            self._streams.discard(stream)
 
 
 def load(
@@ -242,7 +44,7 @@ def load(
     thread, told = EngineThread(), LoadWatch(progress)
     opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, verify, told))
     try:
-        return Model(thread, opening.result())
+        return Model(thread, opening.result(), native.logits_array)
     except BaseException:
         told.abandoned = True
         thread.close(lambda: _undo(opening))
@@ -264,7 +66,7 @@ async def load_async(
     thread, told = EngineThread(), LoadWatch(progress)
     opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, verify, told))
     try:
-        return AsyncModel(thread, await asyncio.wrap_future(opening))
+        return AsyncModel(thread, await asyncio.wrap_future(opening), native.logits_array)
     except BaseException:
         told.abandoned = True
         await asyncio.get_running_loop().run_in_executor(None, thread.close, lambda: _undo(opening))
@@ -323,43 +125,3 @@ async def _undo(opening: "Future[Core]") -> None:
     """Free what came of a load that was abandoned just as it ended."""
     if not opening.cancelled() and opening.exception() is None:
         await opening.result().close()
-
-
-def _last(items: Iterator[Chunk | Completion]) -> Completion:
-    completion = None
-    for item in items:
-        completion = item
-    assert isinstance(completion, Completion)
-    return completion
-
-
-def _chunks(items: Iterator[Chunk | Completion]) -> Iterator[Chunk]:
-    try:
-        for item in items:
-            yield item if isinstance(item, Chunk) else Chunk("", (), completion=item)
-    finally:
-        _close(items)
-
-
-def _close(items: Any) -> None:
-    items.close()
-
-
-async def _alast(items: AsyncIterator[Chunk | Completion]) -> Completion:
-    completion = None
-    async for item in items:
-        completion = item
-    assert isinstance(completion, Completion)
-    return completion
-
-
-async def _achunks(items: AsyncIterator[Chunk | Completion]) -> AsyncIterator[Chunk]:
-    try:
-        async for item in items:
-            yield item if isinstance(item, Chunk) else Chunk("", (), completion=item)
-    finally:
-        await _aclose(items)
-
-
-async def _aclose(items: Any) -> None:
-    await items.aclose()

@@ -190,7 +190,7 @@ def test_a_stream_may_be_closed_after_its_model(own: Model) -> None:
 def test_a_model_that_nobody_holds_any_more_ends_its_thread() -> None:
     model = shaderlm.load(TINY, context=64)
     model.complete("a", max_tokens=2)
-    engine_thread, core = weakref.ref(model._thread._thread), weakref.ref(model._core)
+    engine_thread, core = weakref.ref(model._runner._thread), weakref.ref(model._core)
     thread = engine_thread()
     assert thread is not None
     del model

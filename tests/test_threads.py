@@ -14,7 +14,8 @@ from agreement import agree
 from engines import forget_prefixes
 from shaderlm import Completion, Model
 from shaderlm.errors import ModelClosed
-from shaderlm.hosts.native.thread import EngineThread, Stream, run_now
+from shaderlm.hosts.native.thread import EngineThread, run_now
+from shaderlm.streams import Stream
 from tiny_model import NO_END, TINY, goldens
 
 GOLDENS = goldens()

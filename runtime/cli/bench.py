@@ -15,9 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .. import api
 from ..core import Core
 from ..generation import Provenance
+from ..model import AsyncModel
 from . import loading, measuring
 from .arguments import UsageError, add_model_arguments, model_of, no_words_left
 from .measuring import Settings, Spread, StepCost
@@ -108,7 +108,7 @@ async def measure(place: loading.Place, settings: Settings) -> dict[str, Any]:
     return {"shaderlm": "bench", **conditions, "settings": asdict(settings), "results": asdict(results)}
 
 
-async def _measure(model: api.AsyncModel, settings: Settings, load_seconds: float) -> Results:
+async def _measure(model: AsyncModel, settings: Settings, load_seconds: float) -> Results:
     ids = measuring.prompt(await measuring.vocab_size(model), settings.prompt_tokens)
     note("measuring answers ...")
     first = await measuring.answer(model, ids, settings.tokens, settings)
@@ -139,7 +139,7 @@ async def _measure(model: api.AsyncModel, settings: Settings, load_seconds: floa
     )
 
 
-async def _conditions(model: api.AsyncModel, place: loading.Place, load_before: list[float] | None) -> dict[str, Any]:
+async def _conditions(model: AsyncModel, place: loading.Place, load_before: list[float] | None) -> dict[str, Any]:
     async def provenance(core: Core) -> Provenance:
         return core.provenance
 

@@ -9,9 +9,9 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from ..api import Model
 from ..errors import ContextFull, DeviceLost, ModelClosed, PromptTooLong, ShaderLMError
 from ..generation import Completion
+from ..model import Model
 from . import loading
 from .arguments import (
     UsageError,

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterator
 from typing import cast
 
-from ..api import Model
 from ..generation import Chunk, Completion
 from ..messages import Message
+from ..model import Model
 from ..options import ChatOptions, Options
 from . import loading
 from .arguments import (

@@ -13,6 +13,7 @@ from ..hosts.native import adapters, checksums, sources
 from ..hosts.native import host as native
 from ..hosts.native.thread import run_now
 from ..messages import Message
+from ..model import AsyncModel, Model
 from ..opening import check_before_fetching
 from ..options import FOR_TEMPLATES, ChatOptions
 from ..planner.choice import KvDtype
@@ -64,7 +65,7 @@ def verify(files: Sequence[Path]) -> None:
         checksums.verify(files, bar)
 
 
-def load(place: Place) -> api.Model:
+def load(place: Place) -> Model:
     """Load with a progress bar. Raises what `shaderlm.load` raises."""
     started = time.perf_counter()
     with Bar("loading", "bytes") as bar:
@@ -75,7 +76,7 @@ def load(place: Place) -> api.Model:
     return model
 
 
-async def load_async(place: Place) -> api.AsyncModel:
+async def load_async(place: Place) -> AsyncModel:
     """As `load`, for an event loop."""
     started = time.perf_counter()
     with Bar("loading", "bytes") as bar:
@@ -86,13 +87,13 @@ async def load_async(place: Place) -> api.AsyncModel:
     return model
 
 
-def _tell(model: api.Model | api.AsyncModel, started: float) -> None:
+def _tell(model: Model | AsyncModel, started: float) -> None:
     for text in model.warnings:
         warn(text)
     note(f"{model.name}: loaded in {time.perf_counter() - started:.1f} s, {context_taken(model)}")
 
 
-def context_taken(model: api.Model | api.AsyncModel) -> str:
+def context_taken(model: Model | AsyncModel) -> str:
     """ "context 2,048 of the model's 8,192 tokens, 150 MB": what was taken, and why."""
     taken, own = model.context, model.trained_context
     tokens = f"{taken:,} tokens" if taken >= own else f"{taken:,} of the model's {own:,} tokens"
@@ -100,7 +101,7 @@ def context_taken(model: api.Model | api.AsyncModel) -> str:
     return f"context {tokens}{beyond}, {model.memory.total / 1e6:,.0f} MB with all of it in use"
 
 
-def prompt_ids(model: api.Model, prompt: str | Sequence[Message], options: ChatOptions | None = None) -> list[int]:
+def prompt_ids(model: Model, prompt: str | Sequence[Message], options: ChatOptions | None = None) -> list[int]:
     """Token ids of a text or of messages, as the model gets them. Raises TemplateError, TokenizerError."""
     told = {name: value for name, value in (options or {}).items() if name in FOR_TEMPLATES}
 
@@ -111,6 +112,6 @@ def prompt_ids(model: api.Model, prompt: str | Sequence[Message], options: ChatO
     return model.run_on_engine(request)
 
 
-def check_chat(model: api.Model, options: ChatOptions) -> None:
+def check_chat(model: Model, options: ChatOptions) -> None:
     """Raise TemplateError or TokenizerError for a model that cannot chat, before anybody has typed a message."""
     prompt_ids(model, [{"role": "user", "content": "Hello!"}], options)

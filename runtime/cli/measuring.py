@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..api import AsyncModel
 from ..core import Core
 from ..engine.counting import Calls, counted
 from ..engine.decode import Decoder, Step
@@ -17,6 +16,7 @@ from ..engine.kv_cache import ELEMENT_BYTES
 from ..engine.prefill import prefill_and_sample
 from ..generation import RUN_AHEAD, sampling_state
 from ..host import Gpu
+from ..model import AsyncModel
 from ..options import Options
 from ..sampling import Sampling
 

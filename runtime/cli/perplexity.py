@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from ..api import Model
 from ..core import Core
 from ..hosts.native import host as native
+from ..model import Model
 from . import loading
 from .arguments import UsageError, add_model_arguments, model_of
 from .terminal import Bar, line, note

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ..api import Model
 from ..core import Core
 from ..engine.trace import Spread, Trace, trace_prefill
 from ..messages import Message
+from ..model import Model
 from ..options import ChatOptions
 from .loading import prompt_ids
 from .terminal import note, warn

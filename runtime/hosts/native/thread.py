@@ -10,9 +10,10 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from ...errors import InvalidOption, ModelClosed
+from ...streams import Stream
 
 T = TypeVar("T")
 
@@ -39,17 +40,6 @@ class Message:
     last: bool = False
 
 
-@dataclass(eq=False)
-class Stream(Generic[T]):
-    """A job that yields. `cancel` asks it to end; what it had yielded before still arrives."""
-
-    produce: Callable[["Stream[T]"], AsyncIterator[T]]
-    cancelled: bool = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
 class EngineThread:
     """A thread with a queue of jobs. It ends when it is closed, or with the program."""
 
@@ -70,6 +60,10 @@ class EngineThread:
         """Run a coroutine on the thread and wait for its result."""
         self._refuse_own_calls()
         return self.submit(make).result()
+
+    async def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """As `call`, for a caller's event loop, which is never blocked."""
+        return await asyncio.wrap_future(self.submit(make))
 
     def iterate(self, stream: Stream[T]) -> Iterator[T]:
         """Items of a stream, for a caller that may wait. Closing the iterator cancels the stream."""
@@ -120,6 +114,10 @@ class EngineThread:
         if wait and threading.current_thread() is not self._thread:
             self._end.result()
             self._thread.join()
+
+    async def aclose(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """As `close`, for a caller's event loop, which is never blocked."""
+        await asyncio.get_running_loop().run_in_executor(None, self.close, last)
 
     def _put(self, job: Job) -> None:
         with self._lock:
