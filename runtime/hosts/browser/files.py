@@ -1,0 +1,52 @@
+"""A model's bytes in a browser: files.js downloads and caches them; those for the GPU never pass through Python."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ...parts import JoinedSource, files_of
+from .failures import explained
+
+Progress = Callable[[int, int], None]
+
+
+class BrowserSource:
+    """A `ByteSource` over files.js's object. Reading raises what downloading does: NetworkError and others."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.name = str(file.name)
+        self.size = int(file.size)
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Fewer than `size` bytes only at the end of the file."""
+        with explained():
+            found = await self._file.read(offset, size)
+        data: bytes = found.to_bytes()
+        return data
+
+    async def chunk(self, offset: int, size: int) -> Any:
+        """A JavaScript Uint8Array, once the download has got there."""
+        with explained():
+            return await self._file.chunk(offset, size)
+
+    def close(self) -> None:
+        """Stop what still runs for this file. Idempotent."""
+        self._file.close()
+
+
+async def open_source(source: Any, open_file: Callable[[Any], Any]) -> BrowserSource | JoinedSource:
+    """The bytes of a model: a URL, the URL of the first of its files, or a File of the page.
+
+    `open_file` makes files.js's object for one of them.
+    """
+    names = files_of(source) if isinstance(source, str) else (source,)
+    opened: list[BrowserSource] = []
+    try:
+        for name in names:
+            with explained():
+                opened.append(BrowserSource(await open_file(name)))
+    except BaseException:
+        for file in opened:
+            file.close()
+        raise
+    return opened[0] if len(opened) == 1 else JoinedSource(opened)

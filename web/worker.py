@@ -1,0 +1,130 @@
+"""The Python end of the web worker: messages of shaderlm.js become calls of the public API, and answers messages."""
+
+import json
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from shaderlm.api_browser import load_async
+from shaderlm.errors import ContextFull, ModelClosed, ShaderLMError
+from shaderlm.generation import Chunk, Completion
+from shaderlm.model import AsyncAnswer, AsyncModel
+
+Post = Callable[..., None]  # (kind, JSON): what the page is told about a call
+
+
+class Desk:
+    """The models that are loaded, and the answers under way, by the numbers that the page knows them by."""
+
+    def __init__(self) -> None:
+        self.models: dict[int, AsyncModel] = {}
+        self.answers: dict[int, AsyncAnswer] = {}
+        self.cancelled: set[int] = set()
+        self.calls: dict[str, Callable[..., Awaitable[Any]]] = {
+            "load": self.load,
+            "stream": self.stream,
+            "stream_chat": self.stream,
+            "tokenize": self.tokenize,
+            "detokenize": self.detokenize,
+            "live_objects": self.live_objects,
+            "unload": self.unload,
+        }
+
+    async def receive(self, number: int, call: str, arguments: str, open_file: Any, post: Post) -> None:
+        """Do what a message asks for and post the result, or the error. Never raises."""
+        try:
+            given = json.loads(arguments)
+            if call == "load":
+                given |= {"open_file": open_file, "number": number}
+            if call.startswith("stream"):
+                given |= {"post": post, "number": number}
+            post("result", json.dumps(await self.calls[call](**given)))
+        except Exception as error:
+            if not isinstance(error, ShaderLMError):
+                traceback.print_exception(error)  # a defect: to the console
+            post("error", json.dumps(told(error)))
+        finally:
+            self.answers.pop(number, None)
+            self.cancelled.discard(number)
+
+    def cancel(self, number: int) -> None:
+        """End the answer that a message asked for."""
+        self.cancelled.add(number)  # it may not have begun
+        if number in self.answers:
+            self.answers[number].cancel()
+
+    async def load(self, number: int, open_file: Any, source: str, options: dict[str, Any]) -> dict[str, Any]:
+        model = await load_async(source, open_file=open_file, **options)
+        self.models[number] = model
+        adapter = model.adapter
+        return {
+            "model": number,
+            "name": model.name,
+            "context": model.context,
+            "trained_context": model.trained_context,
+            "adapter": {"name": adapter.name, "kind": adapter.kind, "features": sorted(adapter.features)},
+            "memory": asdict(model.memory),
+            "warnings": model.warnings,
+        }
+
+    async def stream(
+        self, number: int, post: Post, model: int, options: dict[str, Any], prompt: Any = None, messages: Any = None
+    ) -> dict[str, Any]:
+        loaded = self.model(model)
+
+        def progress(done: int, total: int) -> None:
+            post("progress", json.dumps({"stage": "prefill", "done": done, "total": total}))
+
+        if messages is None:
+            answer = loaded.stream(prompt, progress=progress, **options)
+        else:
+            answer = loaded.stream_chat(messages, progress=progress, **options)
+        self.answers[number] = answer
+        if number in self.cancelled:
+            answer.cancel()
+        async for chunk in answer:
+            if chunk.completion is not None:
+                return asdict(chunk.completion)
+            post("chunk", json.dumps(shown(chunk)))
+        raise AssertionError("an answer ended without its completion")
+
+    async def tokenize(self, model: int, text: str, options: dict[str, Any]) -> list[int]:
+        return self.model(model).tokenizer.encode(text, **options)
+
+    async def detokenize(self, model: int, tokens: list[int]) -> str:
+        return self.model(model).tokenizer.decode(tokens)
+
+    async def live_objects(self, model: int) -> dict[str, int]:
+        return dict(self.model(model)._core.gpu.live_objects())
+
+    async def unload(self, model: int) -> None:
+        loaded = self.models.pop(model, None)
+        if loaded is not None:
+            await loaded.close()
+
+    def model(self, number: int) -> AsyncModel:
+        """Raises ModelClosed."""
+        if number not in self.models:
+            raise ModelClosed("This model is closed. Load it again.")
+        return self.models[number]
+
+
+def shown(chunk: Chunk) -> dict[str, Any]:
+    """A chunk as JavaScript gets it."""
+    told: dict[str, Any] = {"text": chunk.text, "tokens": chunk.tokens}
+    if chunk.reasoning:
+        told["reasoning"] = chunk.reasoning
+    if chunk.logprobs:
+        told["logprobs"] = [asdict(entry) for entry in chunk.logprobs]
+    return told
+
+
+def told(error: Exception) -> dict[str, Any]:
+    """An error as JavaScript gets it: `code` is the class of errors.py, "InternalError" for what is none of it."""
+    code = type(error).__name__ if isinstance(error, ShaderLMError) else "InternalError"
+    partial: Completion | None = error.partial if isinstance(error, ContextFull) else None
+    return {"code": code, "message": str(error) or repr(error), "partial": partial and asdict(partial)}
+
+
+desk = Desk()

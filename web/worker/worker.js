@@ -1,0 +1,59 @@
+// The module worker: boots Pyodide, gives it the browser's side of the host, and passes messages between the page and
+// web/worker.py. { id, call, ... } comes in; { id, event, ... } goes out while a call lasts, then { id, result } or
+// { id, error: { code, message } }.
+
+import { openCodec } from "./codec.js";
+import * as files from "./files.js";
+import { openGpu } from "./gpu.js";
+
+/* global SHADERLM_ASSETS */
+const started = start();
+
+/** Resolves to the Python desk of web/worker.py. */
+async function start() {
+  const indexURL = new URL(SHADERLM_ASSETS.pyodide, import.meta.url).href;
+  const { loadPyodide } = await import(/* @vite-ignore */ `${indexURL}pyodide.mjs`);
+  const pyodide = await loadPyodide({ indexURL, packageBaseUrl: indexURL, packages: SHADERLM_ASSETS.packages });
+  pyodide.registerJsModule("shaderlm_browser", { openGpu: () => openGpu(told), openCodec, files, openModel: files.openModel });
+  globalThis.shaderlm = { pyodide, compiled: () => compiled }; // for the console
+  return pyodide.pyimport("shaderlm.web.worker").desk;
+}
+
+let compiled = [0, 0]; // kernels: done, asked for
+function told(done, total) {
+  compiled = [done, total];
+  postMessage({ event: "progress", stage: "compile", done, total });
+}
+
+const signals = new Map(); // calls under way that can be given up before Python knows of them
+
+addEventListener("message", async ({ data: { id, call, source, expected, file_options = {}, ...given } }) => {
+  const post = (kind, text) => {
+    const content = JSON.parse(text);
+    postMessage(kind === "result" || kind === "error" ? { id, [kind]: content } : { id, event: kind, ...content });
+  };
+  if (call === "cancel") {
+    signals.get(given.target)?.abort();
+    (await started).cancel(given.target);
+    return;
+  }
+  const controller = new AbortController();
+  signals.set(id, controller);
+  try {
+    const desk = await started;
+    const openFile = (name) =>
+      files.openModel(source instanceof Blob ? source : name, {
+        ...file_options,
+        expected,
+        signal: controller.signal,
+        onProgress: (progress) => postMessage({ id, event: "progress", stage: "download", ...progress }),
+        onNotice: (notice) => postMessage({ id, event: "notice", ...notice }),
+      });
+    const name = source instanceof Blob ? { source: source.name } : source ? { source } : {};
+    await desk.receive(id, call, JSON.stringify({ ...given, ...name }), openFile, post);
+  } catch (error) {
+    post("error", JSON.stringify({ code: error.code ?? "InternalError", message: error.message }));
+  } finally {
+    signals.delete(id);
+  }
+});
