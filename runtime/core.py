@@ -2,11 +2,12 @@
 
 import operator
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .chat import ChatTemplate
+from .drawing import Cancelled, Progress
 from .engine.blueprint import blueprint
 from .engine.engine import Engine
 from .engine.prefill import prefill, prefill_logits
@@ -14,7 +15,7 @@ from .engine.self_test import dropped_variants, warning
 from .errors import InvalidOption, TokenizerError
 from .formats import read_checkpoint
 from .formats.checkpoint import Checkpoint
-from .generation import Cancelled, Chunk, Completion, Progress, Provenance, Request, check, generate
+from .generation import Chunk, Completion, Provenance, Request, check, generate
 from .host import Adapter, ByteSource, Gpu, Store, TextCodec
 from .log import event
 from .messages import Message
@@ -27,6 +28,7 @@ from .tokenizer_json import tokenizer_json
 
 Prompt = str | Sequence[int]
 MakeCodec = Callable[[Mapping[str, object]], TextCodec]
+Reopen = Callable[[], Awaitable[tuple[Gpu, ByteSource]]]
 LoadProgress = Callable[[int, int], None]  # bytes of weights on the GPU, bytes in all
 
 
@@ -41,6 +43,7 @@ class Core:
     chat_template: str | None
     provenance: Provenance
     warnings: tuple[str, ...] = ()  # what a person should know of the device
+    reopen: Reopen | None = None  # another device, and the model's bytes again, after the first device was lost
     _template: ChatTemplate | None = field(default=None, init=False)
 
     def prompt_request(self, prompt: Prompt, options: Mapping[str, Any]) -> Request:
@@ -69,7 +72,29 @@ class Core:
             provenance=self.provenance,
             cancelled=cancelled,
             progress=progress,
+            recover=self._recover if self.reopen else None,
         )
+
+    async def _recover(self) -> Engine:
+        """The model on another device: its weights are read again, its KV cache is empty."""
+        assert self.reopen is not None
+        lost = self.engine
+        lost.close()
+        self.gpu.close()
+        event("recover", file=self.name, adapter=self.gpu.adapter.name)
+        self.gpu, source = await self.reopen()
+        try:
+            self.engine = await Engine.load(
+                self.gpu,
+                replace(lost.model.checkpoint, source=source),
+                context=lost.deployment.context,
+                slots=lost.deployment.slots,
+                kv_dtype=lost.deployment.kv_dtype,
+                dropped_variants=lost.dropped_variants,
+            )
+        finally:
+            source.close()
+        return self.engine
 
     async def logits(self, prompt: Prompt, *, first: int = 0) -> AsyncIterator[bytes]:
         """Logits after every token of the prompt from `first` on, f32 [rows, vocab] for some rows at a time."""
@@ -127,8 +152,12 @@ async def load_core(
     kv_dtype: KvDtype,
     slots: int = 1,
     progress: LoadProgress | None = None,
+    reopen: Reopen | None = None,
 ) -> Core:
-    """Read a model's file and put it on a device; its kernels are tested first if there is a `store` for the finds."""
+    """Read a model's file and put it on a device; its kernels are tested first if there is a `store` for the finds.
+
+    With `reopen` answers survive the loss of a device.
+    """
     _check_options(context, kv_dtype)
     started = time.perf_counter()
     checkpoint = await read_checkpoint(source)
@@ -159,7 +188,8 @@ async def load_core(
     template = checkpoint.tokenizer.chat_template if checkpoint.tokenizer else None
     _log_load(engine, asked=context, seconds=time.perf_counter() - started)
     told = warning(gpu.adapter, dropped)
-    return Core(checkpoint.name, gpu, engine, tokenizer, template, provenance_of(engine), (told,) if told else ())
+    warnings = (told,) if told else ()
+    return Core(checkpoint.name, gpu, engine, tokenizer, template, provenance_of(engine), warnings, reopen)
 
 
 def provenance_of(engine: Engine) -> Provenance:

@@ -1,18 +1,15 @@
 """Answers: a prompt's tokens in, text out as it comes, and how it ended."""
 
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from .engine.decode import Decoder, Step
+from .drawing import Cancelled, Progress, Recover, Seat, drawn_tokens
 from .engine.engine import Engine
-from .engine.prefill import PrefillCancelled, prefill_and_sample
 from .engine.results import StepResult
 from .engine.sequence import MAX_END_TOKENS, SamplingState
-from .engine.sequence import Sequence as EngineSequence
 from .errors import ContextFull, InvalidOption
 from .log import event
 from .planner.choice import KernelChoice, KvDtype
@@ -21,7 +18,6 @@ from .sampling import Sampling, plain_number
 from .stops import StopStrings
 from .tokenizer import TextStream, Tokenizer
 
-RUN_AHEAD = 2  # steps under way while a token is handed out
 WINDOW_SEED = 0x9E3779B9  # added to the seed at each shift of the context
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -152,10 +148,6 @@ class Answer:
         )
 
 
-Cancelled = Callable[[], bool]
-Progress = Callable[[int, int], None]  # prompt tokens done, prompt tokens in all
-
-
 async def generate(
     engine: Engine,
     tokenizer: Tokenizer | None,
@@ -164,8 +156,9 @@ async def generate(
     provenance: Provenance,
     cancelled: Cancelled = lambda: False,
     progress: Progress | None = None,
+    recover: Recover | None = None,
 ) -> AsyncIterator[Chunk | Completion]:
-    """Chunks as they come, and last the Completion.
+    """Chunks as they come, and last the Completion. `recover` makes an engine after the device was lost.
 
     Raises PromptTooLong, ContextFull (with the answer so far), InvalidOption, OutOfMemory, DeviceLost.
     """
@@ -173,23 +166,22 @@ async def generate(
     sampling = request.sampling.with_seed()
     answer = Answer(request, sampling.seed or 0, provenance)
     writer = _Writer(tokenizer, request, answer)
-    sequence = engine.open_sequence()
+    seat = Seat(engine, engine.open_sequence(), recover)
     kept = False
     try:
         if request.reuse_prefix:
-            answer.reused = engine.take_up_prefix(sequence, request.prompt)
+            answer.reused = engine.take_up_prefix(seat.sequence, request.prompt)
         prompt, windows = list(request.prompt), 0
         while True:
             room = engine.deployment.context - len(prompt) + 1
             left = None if request.max_tokens is None else request.max_tokens - len(answer.tokens)
             limit = room if left is None else min(room, left)
-            engine.set_tokens(sequence, prompt)
+            seat.engine.set_tokens(seat.sequence, prompt)
             # Positions come again after a shift, and each draw is a hash of seed and position.
             window_sampling = replace(sampling, seed=(answer.seed + windows * WINDOW_SEED) % (1 << 32))
             state = sampling_state(window_sampling, request.end_tokens, len(prompt) + limit - 1)
-            engine.set_sampling(sequence, state)
             reason: FinishReason | None = None
-            drawn = _tokens(engine, sequence, limit, sampling.logprobs or 0, cancelled, progress)
+            drawn = drawn_tokens(seat, state, limit, sampling.logprobs or 0, cancelled, progress)
             async with aclosing(drawn):
                 async for result in drawn:
                     answer.first_token = answer.first_token or time.perf_counter()
@@ -204,8 +196,8 @@ async def generate(
                 reason = "length"
             if reason is not None or request.on_context_full == "error":
                 break
-            prompt, windows = sequence.tokens[-max(1, engine.deployment.context // 2) :], windows + 1
-            engine.forget(sequence)
+            prompt, windows = seat.sequence.tokens[-max(1, engine.deployment.context // 2) :], windows + 1
+            seat.engine.forget(seat.sequence)
         kept = True
         chunk = writer.flush()
         if chunk is not None:
@@ -220,7 +212,7 @@ async def generate(
         event("answer", end=reason, **asdict(completion.usage), **asdict(completion.timings), seed=answer.seed)
         yield completion
     finally:
-        engine.close_sequence(sequence, keep=kept and request.reuse_prefix)
+        seat.engine.close_sequence(seat.sequence, keep=kept and request.reuse_prefix)
 
 
 def check(request: Request, engine: Engine) -> None:
@@ -254,45 +246,6 @@ def sampling_state(sampling: Sampling, end_tokens: tuple[int, ...], last_positio
         last_position=last_position,
         end_tokens=end_tokens[:MAX_END_TOKENS],  # of any more the host takes notice
     )
-
-
-async def _tokens(
-    engine: Engine,
-    sequence: EngineSequence,
-    limit: int,
-    n_top: int,
-    cancelled: Cancelled,
-    progress: Progress | None,
-) -> AsyncGenerator[StepResult, None]:
-    """Up to `limit` drawn tokens, each yielded when the next steps are already under way."""
-
-    def go_on(done: int, total: int) -> bool:
-        if progress is not None:
-            progress(done, total)
-        return not cancelled()
-
-    if cancelled():
-        return
-    try:
-        result = await prefill_and_sample(engine, sequence, n_top=n_top, progress=go_on)
-    except PrefillCancelled:
-        return
-    yield result  # before the decode plan is made, which at its first use takes longer than a step
-    if limit == 1 or result.ended or cancelled():
-        return
-    decoder = await Decoder.open(engine, [sequence])
-    steps: deque[Step] = deque()
-    drawn = submitted = 1
-    try:
-        while drawn < limit and not result.ended and not cancelled():
-            while submitted < limit and len(steps) <= RUN_AHEAD:
-                steps.append(decoder.submit(n_top=n_top))
-                submitted += 1
-            result = (await decoder.read(steps.popleft()))[0]
-            drawn += 1
-            yield result
-    finally:
-        await decoder.drain(steps)
 
 
 class _Writer:

@@ -1,7 +1,7 @@
 """A loaded model as people meet it: `Model` for programs that wait, `AsyncModel` for event loops."""
 
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 from .core import Core, Prompt
@@ -101,9 +101,7 @@ class _Loaded:
         def produce(stream: Stream[Chunk | Completion]) -> AsyncIterator[Chunk | Completion]:
             return self._core.answer(request, lambda: stream.cancelled, progress)
 
-        stream = Stream(produce)
-        self._streams.add(stream)
-        return stream
+        return Stream(produce)
 
 
 class Model(_Loaded):
@@ -167,6 +165,7 @@ class Model(_Loaded):
 
     def _answer(self, request: Request, progress: Progress | None) -> Iterator[Chunk | Completion]:
         stream = self._stream(request, progress)
+        self._streams.add(stream)
         try:
             yield from self._runner.iterate(stream)
         finally:
@@ -184,25 +183,23 @@ class AsyncModel(_Loaded):
         self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]
     ) -> Completion:
         """As `Model.complete`."""
-        return await _alast(self._answer(self._core.prompt_request(prompt, options), progress))
+        return await _alast(self._answer(self._stream(self._core.prompt_request(prompt, options), progress)))
 
-    def stream(
-        self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]
-    ) -> AsyncIterator[Chunk]:
+    def stream(self, prompt: Prompt, *, progress: Progress | None = None, **options: Unpack[Options]) -> "AsyncAnswer":
         """As `Model.stream`."""
-        return _achunks(self._answer(self._core.prompt_request(prompt, options), progress))
+        return self._streamed(self._core.prompt_request(prompt, options), progress)
 
     async def chat(
         self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
     ) -> Completion:
         """As `Model.chat`."""
-        return await _alast(self._answer(self._core.chat_request(messages, options), progress))
+        return await _alast(self._answer(self._stream(self._core.chat_request(messages, options), progress)))
 
     def stream_chat(
         self, messages: Sequence[Message], *, progress: Progress | None = None, **options: Unpack[ChatOptions]
-    ) -> AsyncIterator[Chunk]:
+    ) -> "AsyncAnswer":
         """As `Model.stream_chat`."""
-        return _achunks(self._answer(self._core.chat_request(messages, options), progress))
+        return self._streamed(self._core.chat_request(messages, options), progress)
 
     async def logits(self, prompt: Prompt) -> Any:
         """As `Model.logits`; in a browser, which has no numpy, a memoryview of this shape."""
@@ -227,14 +224,40 @@ class AsyncModel(_Loaded):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _answer(self, request: Request, progress: Progress | None) -> AsyncIterator[Chunk | Completion]:
+    def _streamed(self, request: Request, progress: Progress | None) -> "AsyncAnswer":
         stream = self._stream(request, progress)
+        return AsyncAnswer(_achunks(self._answer(stream)), stream)
+
+    async def _answer(self, stream: Stream[Chunk | Completion]) -> AsyncIterator[Chunk | Completion]:
+        self._streams.add(stream)
         try:
             async for item in self._runner.aiterate(stream):
                 yield item
         finally:
             stream.cancel()
             self._streams.discard(stream)
+
+
+class AsyncAnswer:
+    """An answer's chunks as they come, the last of which brings the Completion. Closing the iterator cancels."""
+
+    def __init__(self, chunks: AsyncGenerator[Chunk, None], stream: Stream[Chunk | Completion]) -> None:
+        self._chunks = chunks
+        self._stream = stream
+
+    def __aiter__(self) -> "AsyncAnswer":
+        return self
+
+    async def __anext__(self) -> Chunk:
+        return await anext(self._chunks)
+
+    def cancel(self) -> None:
+        """End this answer: its last chunk comes soon, with the reason "cancelled"."""
+        self._stream.cancel()
+
+    async def aclose(self) -> None:
+        """End this answer, and take nothing more of it."""
+        await self._chunks.aclose()
 
 
 def _last(items: Iterator[Chunk | Completion]) -> Completion:
@@ -265,7 +288,7 @@ async def _alast(items: AsyncIterator[Chunk | Completion]) -> Completion:
     return completion
 
 
-async def _achunks(items: AsyncIterator[Chunk | Completion]) -> AsyncIterator[Chunk]:
+async def _achunks(items: AsyncIterator[Chunk | Completion]) -> AsyncGenerator[Chunk, None]:
     try:
         async for item in items:
             yield item if isinstance(item, Chunk) else Chunk("", (), completion=item)

@@ -27,6 +27,7 @@ FLOORS = {
     "models": 3,
     "planner": 4,
     "engine": 5,
+    "drawing": 6,
     "generation": 6,
     "sampling": 6,
     "stops": 6,
@@ -45,6 +46,7 @@ FLOORS = {
     "opening": 7,
     "inspection": 7,
     "model": 7,
+    "api_browser": 7,
     "api": 7,
     "__init__": 7,
     "web": 8,
@@ -53,7 +55,7 @@ FLOORS = {
     "__main__": 8,
 }
 BESIDE = "hosts"  # imports the ground floor, and is picked by the faces and api.py
-MAY_PICK_A_HOST = ("api", "opening", "cli", "hosts")
+MAY_PICK_A_HOST = ("api", "api_browser", "opening", "cli", "hosts")
 HOSTS_ONLY = {"wgpu", "tokenizers", "numpy", "mmap", "cffi", "filelock", "platformdirs", "huggingface_hub"}
 HOSTS_ONLY |= {"threading", "concurrent"}
 NOT_EVEN_THERE = {"requests", "torch", "transformers", "gguf", "scipy"}

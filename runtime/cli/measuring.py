@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core import Core
+from ..drawing import RUN_AHEAD
 from ..engine.counting import Calls, counted
 from ..engine.decode import Decoder, Step
 from ..engine.engine import Engine
 from ..engine.kv_cache import ELEMENT_BYTES
 from ..engine.prefill import prefill_and_sample
-from ..generation import RUN_AHEAD, sampling_state
+from ..generation import sampling_state
 from ..host import Gpu
 from ..model import AsyncModel
 from ..options import Options

@@ -49,6 +49,7 @@ class Engine:
         self.biased = [frozenset[int]()] * deployment.slots  # tokens whose bias on the GPU is not zero, per slot
         self.pace = Pace()
         self.rows_computed = 0
+        self.dropped_variants: frozenset[str] = frozenset()
 
     @classmethod
     async def load(
@@ -80,6 +81,7 @@ class Engine:
         )
         model.check_adapter(deployment, gpu.adapter)
         engine = cls(gpu, model, deployment, model.memory(deployment))
+        engine.dropped_variants = frozenset(dropped_variants)
         try:
             await engine._open(model.specs(deployment), progress or (lambda _: None))
         except BaseException as error:

@@ -97,6 +97,7 @@ class PublicReplay:
             for buffer in buffers:
                 buffer.destroy()
         self._free.clear()
+        self._staging_count = 0  # those that a step still reads into go with the device
 
     def _handles(self, pipeline: Any, bind_group: Any) -> tuple[Any, Any]:
         return pipeline, bind_group
