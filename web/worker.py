@@ -123,8 +123,10 @@ def shown(chunk: Chunk) -> dict[str, Any]:
 def told(error: Exception) -> dict[str, Any]:
     """An error as JavaScript gets it: `code` is the class of errors.py, "InternalError" for what is none of it."""
     code = type(error).__name__ if isinstance(error, ShaderLMError) else "InternalError"
-    partial: Completion | None = error.partial if isinstance(error, ContextFull) else None
-    return {"code": code, "message": str(error) or repr(error), "partial": partial and asdict(partial)}
+    answer = {"code": code, "message": str(error) or repr(error)}
+    if isinstance(error, ContextFull) and isinstance(error.partial, Completion):
+        return answer | {"partial": asdict(error.partial)}
+    return answer
 
 
 desk = Desk()
