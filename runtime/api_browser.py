@@ -3,6 +3,7 @@
 from typing import Any
 
 from .core import LoadProgress, load_core
+from .host import ByteSource, Gpu
 from .hosts.browser import host as browser
 from .hosts.browser.files import open_source
 from .hosts.browser.loop import EngineLoop
@@ -21,8 +22,12 @@ async def load_async(
     """Load a model from a URL or a JavaScript File; the URL of the first of several files stands for all.
 
     What comes from a URL is kept in IndexedDB, and comes from there the next time. `progress` is told of bytes on the
-    GPU and in all. Raises what `load` raises on a desktop.
+    GPU and in all. Where the device is lost, answers go on on another. Raises what `load` raises on a desktop.
     """
+
+    async def reopen() -> tuple[Gpu, ByteSource]:
+        return await browser.open_gpu(), await open_source(source, open_file)
+
     gpu = await browser.open_gpu()  # first: without one nothing is downloaded
     try:
         file = await open_source(source, open_file)
@@ -35,7 +40,9 @@ async def load_async(
                 context=context,
                 kv_dtype=kv_dtype,
                 progress=progress,
+                reopen=reopen,
             )
+            await core.prepare()
         finally:
             file.close()
     except BaseException:

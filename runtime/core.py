@@ -75,6 +75,11 @@ class Core:
             recover=self._recover if self.reopen else None,
         )
 
+    async def prepare(self) -> None:
+        """Make the plans that every answer needs, whose kernels some hosts take seconds to compile."""
+        await self.engine.plan("prefill", self.engine.deployment.choice.prefill_rows)
+        await self.engine.decode_plan(1)
+
     async def _recover(self) -> Engine:
         """The model on another device: its weights are read again, its KV cache is empty."""
         assert self.reopen is not None

@@ -92,16 +92,18 @@ export async function load(source, { onProgress, onNotice, signal, expected, ver
     const place = source instanceof Blob ? source : new URL(source, globalThis.location?.href).href;
     const file_options = { verify, store };
     const message = { call: "load", source: place, expected, file_options, options };
-    return new Model(desk, await desk.call(message, { onEvent, signal }));
-  } finally {
+    return new Model(desk, await desk.call(message, { onEvent, signal }), onEvent);
+  } catch (error) {
     desk.listeners.delete(onEvent);
+    throw error;
   }
 }
 
 /** A loaded model. Calls queue. Options carry the names of the Python package: max_tokens, temperature, top_p, ... */
 export class Model {
-  constructor(desk, facts) {
+  constructor(desk, facts, listener) {
     this.desk = desk;
+    this.listener = listener; // of what happens to the model between calls: its device was lost
     Object.assign(this, facts); // model, name, context, trained_context, adapter, memory, warnings
   }
 
@@ -142,6 +144,7 @@ export class Model {
 
   /** Free the model's memory. What it was loaded from stays in the cache. */
   unload() {
+    this.desk.listeners.delete(this.listener);
     return this.desk.call({ call: "unload", model: this.model });
   }
 

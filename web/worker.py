@@ -11,6 +11,7 @@ from shaderlm.errors import ContextFull, ModelClosed, ShaderLMError
 from shaderlm.generation import Chunk, Completion
 from shaderlm.model import AsyncAnswer, AsyncModel
 
+REPORTING = ("load", "stream", "stream_chat")  # calls that tell of what goes on
 Post = Callable[..., None]  # (kind, JSON): what the page is told about a call
 
 
@@ -36,8 +37,8 @@ class Desk:
         try:
             given = json.loads(arguments)
             if call == "load":
-                given |= {"open_file": open_file, "number": number}
-            if call.startswith("stream"):
+                given |= {"open_file": open_file}
+            if call in REPORTING:
                 given |= {"post": post, "number": number}
             post("result", json.dumps(await self.calls[call](**given)))
         except Exception as error:
@@ -54,8 +55,13 @@ class Desk:
         if number in self.answers:
             self.answers[number].cancel()
 
-    async def load(self, number: int, open_file: Any, source: str, options: dict[str, Any]) -> dict[str, Any]:
-        model = await load_async(source, open_file=open_file, **options)
+    async def load(
+        self, number: int, post: Post, open_file: Any, source: str, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        def progress(done: int, total: int) -> None:
+            post("progress", json.dumps({"stage": "load", "done": done, "total": total}))
+
+        model = await load_async(source, open_file=open_file, progress=progress, **options)
         self.models[number] = model
         adapter = model.adapter
         return {
@@ -71,7 +77,7 @@ class Desk:
     async def stream(
         self, number: int, post: Post, model: int, options: dict[str, Any], prompt: Any = None, messages: Any = None
     ) -> dict[str, Any]:
-        loaded = self.model(model)
+        loaded, options = self.model(model), with_ids(options)
 
         def progress(done: int, total: int) -> None:
             post("progress", json.dumps({"stage": "prefill", "done": done, "total": total}))
@@ -108,6 +114,14 @@ class Desk:
         if number not in self.models:
             raise ModelClosed("This model is closed. Load it again.")
         return self.models[number]
+
+
+def with_ids(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as Python has them: the keys of JavaScript's objects are always text."""
+    bias = options.get("logit_bias")
+    if not isinstance(bias, dict):
+        return options
+    return options | {"logit_bias": {int(key) if key.isdecimal() else key: value for key, value in bias.items()}}
 
 
 def shown(chunk: Chunk) -> dict[str, Any]:

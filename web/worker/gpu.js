@@ -16,8 +16,9 @@ export function coded(code, message) {
 /**
  * A device on the best adapter there is, with all that the adapter can. Throws NoAdapter, DeviceLost.
  * @param {(compiled: number, asked: number) => void} onPipelines told of kernels compiled and asked for
+ * @param {(message: string) => void} onLost told when the device went away
  */
-export async function openGpu(onPipelines = () => {}) {
+export async function openGpu(onPipelines = () => {}, onLost = () => {}) {
   if (!navigator.gpu) {
     throw coded("NoAdapter", missingWebGpu());
   }
@@ -37,7 +38,7 @@ export async function openGpu(onPipelines = () => {}) {
   const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch((error) => {
     throw coded("DeviceLost", `The adapter gave no device: ${error.message}. Reload the page.`);
   });
-  return new Gpu(adapter, device, onPipelines);
+  return new Gpu(adapter, device, onPipelines, onLost);
 }
 
 function missingWebGpu() {
@@ -51,7 +52,7 @@ function missingWebGpu() {
 }
 
 class Gpu {
-  constructor(adapter, device, onPipelines) {
+  constructor(adapter, device, onPipelines, onLost) {
     this.adapter = adapter;
     this.device = device;
     this.onPipelines = onPipelines;
@@ -72,13 +73,14 @@ class Gpu {
     this.failure = null; // the first thing that went wrong: all that follows does because of it
     this.closed = false;
     device.addEventListener("uncapturederror", ({ error }) => this.fail(error, "to do its work"));
-    device.lost.then(({ reason, message }) => this.lost(reason, message));
+    device.lost.then(({ reason, message }) => this.lost(reason, message, onLost));
   }
 
-  lost(reason, message) {
+  lost(reason, message, onLost) {
     if (!this.closed) {
-      const why = message ? `: ${message.trim()}` : "";
+      const why = message ? `: ${message.trim().replace(/\.$/, "")}` : "";
       this.failure = coded("DeviceLost", `The GPU went away (${reason || "unknown"})${why}. Load the model again.`);
+      onLost(this.failure.message);
     }
   }
 

@@ -14,15 +14,12 @@ async function start() {
   const indexURL = new URL(SHADERLM_ASSETS.pyodide, import.meta.url).href;
   const { loadPyodide } = await import(/* @vite-ignore */ `${indexURL}pyodide.mjs`);
   const pyodide = await loadPyodide({ indexURL, packageBaseUrl: indexURL, packages: SHADERLM_ASSETS.packages });
-  pyodide.registerJsModule("shaderlm_browser", { openGpu: () => openGpu(told), openCodec, files, openModel: files.openModel });
-  globalThis.shaderlm = { pyodide, compiled: () => compiled }; // for the console
+  const onPipelines = (done, total) => postMessage({ event: "progress", stage: "compile", done, total });
+  const onLost = (message) => postMessage({ event: "notice", code: "DeviceLost", message });
+  const open = async () => (globalThis.shaderlm.gpu = await openGpu(onPipelines, onLost));
+  globalThis.shaderlm = { pyodide, gpu: null }; // for the console
+  pyodide.registerJsModule("shaderlm_browser", { openGpu: open, openCodec, files, openModel: files.openModel });
   return pyodide.pyimport("shaderlm.web.worker").desk;
-}
-
-let compiled = [0, 0]; // kernels: done, asked for
-function told(done, total) {
-  compiled = [done, total];
-  postMessage({ event: "progress", stage: "compile", done, total });
 }
 
 const signals = new Map(); // calls under way that can be given up before Python knows of them
