@@ -5,7 +5,7 @@ from typing import Any
 from .core import LoadProgress, load_core
 from .host import ByteSource, Gpu
 from .hosts.browser import host as browser
-from .hosts.browser.files import open_source
+from .hosts.browser.files import file_key, open_source
 from .hosts.browser.loop import EngineLoop
 from .model import AsyncModel
 from .planner.choice import KvDtype
@@ -32,16 +32,19 @@ async def load_async(
     try:
         file = await open_source(source, open_file)
         try:
+            store = browser.open_store()
+            codecs = await browser.KeptCodecs.open(store, file_key(file))
             core = await load_core(
                 file,
                 gpu,
-                browser.make_codec,
-                browser.open_store(),
+                codecs.make,
+                store,
                 context=context,
                 kv_dtype=kv_dtype,
                 progress=progress,
                 reopen=reopen,
             )
+            await codecs.keep()
             await core.prepare()
         finally:
             file.close()

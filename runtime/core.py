@@ -27,7 +27,7 @@ from .tokenizer import Tokenizer
 from .tokenizer_json import tokenizer_json
 
 Prompt = str | Sequence[int]
-MakeCodec = Callable[[Mapping[str, object]], TextCodec]
+MakeCodec = Callable[[Callable[[], Mapping[str, object]]], TextCodec]  # of what makes a tokenizer.json
 Reopen = Callable[[], Awaitable[tuple[Gpu, ByteSource]]]
 LoadProgress = Callable[[int, int], None]  # bytes of weights on the GPU, bytes in all
 
@@ -254,7 +254,7 @@ def make_tokenizer(checkpoint: Checkpoint, make_codec: MakeCodec) -> Tokenizer |
     """The checkpoint's tokenizer, if it has one. Raises TokenizerError."""
     data = checkpoint.tokenizer
     try:
-        return None if data is None else Tokenizer(data, make_codec(tokenizer_json(data)))
+        return None if data is None else Tokenizer(data, make_codec(lambda: tokenizer_json(data)))
     except TokenizerError as error:
         raise TokenizerError(f"The tokenizer of {checkpoint.name} cannot be used. {error}") from error
 

@@ -244,7 +244,7 @@ def test_any_number_of_tokens_may_end_an_answer(tmp_path: Path) -> None:
     tokenizer = replace(data_of(TINY), eos_ids=(*ends, greedy[6]))
     path = write_llama(tmp_path / "ends.gguf", weights, hyperparameters)
     with shaderlm.load(path, context=64, kv_dtype="f32") as model:
-        model._core.tokenizer = Tokenizer(tokenizer, native.make_codec(tokenizer_json(tokenizer)))
+        model._core.tokenizer = Tokenizer(tokenizer, native.make_codec(lambda: tokenizer_json(tokenizer)))
         completion = model.complete([5], temperature=0, max_tokens=20)
     assert completion.finish_reason == "stop"
     assert list(completion.tokens) == greedy[: greedy.index(greedy[6])]

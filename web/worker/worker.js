@@ -11,14 +11,15 @@ const started = start();
 
 /** Resolves to the Python desk of web/worker.py. */
 async function start() {
-  const indexURL = new URL(SHADERLM_ASSETS.pyodide, import.meta.url).href;
+  const build = SHADERLM_ASSETS.pyodide;
+  const indexURL = new URL(build, import.meta.url).href;
   const { loadPyodide } = await import(/* @vite-ignore */ `${indexURL}pyodide.mjs`);
   const pyodide = await loadPyodide({ indexURL, packageBaseUrl: indexURL, packages: SHADERLM_ASSETS.packages });
   const onPipelines = (done, total) => postMessage({ event: "progress", stage: "compile", done, total });
   const onLost = (message) => postMessage({ event: "notice", code: "DeviceLost", message });
   const open = async () => (globalThis.shaderlm.gpu = await openGpu(onPipelines, onLost));
   globalThis.shaderlm = { pyodide, gpu: null }; // for the console
-  pyodide.registerJsModule("shaderlm_browser", { openGpu: open, openCodec, files, openModel: files.openModel });
+  pyodide.registerJsModule("shaderlm_browser", { openGpu: open, openCodec, files, openModel: files.openModel, build });
   return pyodide.pyimport("shaderlm.web.worker").desk;
 }
 

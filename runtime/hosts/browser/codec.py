@@ -1,7 +1,5 @@
 """The JavaScript `@huggingface/tokenizers` behind the core's TextCodec."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from pyodide.ffi import JsException
@@ -10,12 +8,12 @@ from ...errors import InvalidOption, TokenizerError
 
 
 class BrowserCodec:
-    """A tokenizer made from a `tokenizer.json`; `open_codec` is codec.js's function."""
+    """A tokenizer made from the text of a `tokenizer.json`; `open_codec` is codec.js's function."""
 
-    def __init__(self, definition: Mapping[str, Any], open_codec: Any) -> None:
+    def __init__(self, definition: str, open_codec: Any) -> None:
         """Raises TokenizerError where the library refuses `definition`."""
         try:
-            self._library = open_codec(json.dumps(definition))
+            self._library = open_codec(definition)
         except JsException as error:
             raise TokenizerError(f"The tokenizers library refuses this vocabulary: {error.message}.") from error
 

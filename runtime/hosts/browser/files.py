@@ -16,6 +16,7 @@ class BrowserSource:
         self._file = file
         self.name = str(file.name)
         self.size = int(file.size)
+        self.key = str(file.key)  # of what it is stored under, another for each version of the file
 
     async def read(self, offset: int, size: int) -> bytes:
         """Fewer than `size` bytes only at the end of the file."""
@@ -32,6 +33,13 @@ class BrowserSource:
     def close(self) -> None:
         """Stop what still runs for this file. Idempotent."""
         self._file.close()
+
+
+def file_key(source: BrowserSource | JoinedSource) -> str:
+    """What tells a model's (first) file from every other."""
+    first = source.parts[0] if isinstance(source, JoinedSource) else source
+    assert isinstance(first, BrowserSource)
+    return first.key
 
 
 async def open_source(source: Any, open_file: Callable[[Any], Any]) -> BrowserSource | JoinedSource:

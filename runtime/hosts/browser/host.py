@@ -1,11 +1,13 @@
 """What api_browser.py needs of a browser: a device, a model's bytes, codecs, finds and arrays."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import shaderlm_browser as browser
 
-from ...host import TextCodec
+from ...errors import TokenizerError
+from ...host import Store, TextCodec
 from .codec import BrowserCodec
 from .failures import explained
 from .gpu import BrowserGpu
@@ -18,13 +20,43 @@ async def open_gpu() -> BrowserGpu:
         return BrowserGpu(await browser.openGpu())
 
 
-def make_codec(definition: Mapping[str, object]) -> TextCodec:
-    """The JavaScript library's tokenizer."""
-    return BrowserCodec(definition, browser.openCodec)
+class KeptCodecs:
+    """Makes codecs from `tokenizer.json`s, which are kept: to make one of a file's vocabulary takes up to a second."""
+
+    def __init__(self, store: Store, file: str, kept: bytes | None) -> None:
+        self._store = store
+        self._key = _key(file)
+        self._text = kept.decode() if kept else ""
+        self._is_kept = bool(kept)
+
+    @classmethod
+    async def open(cls, store: Store, file: str) -> "KeptCodecs":
+        """For the file with this key."""
+        return cls(store, file, await store.get(_key(file)))
+
+    def make(self, define: Callable[[], Mapping[str, object]]) -> TextCodec:
+        """The JavaScript library's tokenizer."""
+        if self._is_kept:
+            try:
+                return BrowserCodec(self._text, browser.openCodec)
+            except TokenizerError:  # what was kept is broken
+                self._is_kept = False
+        self._text = json.dumps(define())
+        return BrowserCodec(self._text, browser.openCodec)
+
+    async def keep(self) -> None:
+        """Keep the text for the next visit."""
+        if self._text and not self._is_kept:
+            await self._store.put(self._key, self._text.encode())
+
+
+def _key(file: str) -> str:
+    """By the file, and by the build of this package: the next may write another `tokenizer.json`."""
+    return f"tokenizer {browser.build} {file}"
 
 
 def open_store() -> BrowserStore:
-    """Where finds about this machine's adapters are kept."""
+    """Where finds about this machine's adapters, and about files, are kept."""
     return BrowserStore(browser.files)
 
 

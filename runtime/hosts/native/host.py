@@ -1,7 +1,7 @@
 """What `api.py` needs of a desktop: a thread with a device on it, files, codecs and arrays."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,11 +67,11 @@ def open_gpu(chosen: ChosenAdapter) -> "NativeGpu":
     return NativeGpu(chosen.adapter.handle, chosen.adapter.facts)
 
 
-def make_codec(definition: Mapping[str, object]) -> TextCodec:
-    """The Rust library's tokenizer."""
+def make_codec(define: Callable[[], Mapping[str, object]]) -> TextCodec:
+    """The Rust library's tokenizer, from the `tokenizer.json` that `define` makes."""
     from .codec import NativeCodec
 
-    return NativeCodec(definition)
+    return NativeCodec(define())
 
 
 def open_store() -> FileStore:
