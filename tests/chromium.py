@@ -41,19 +41,26 @@ class Chromium:
 
 
 @contextlib.contextmanager
-def running_chromium() -> Iterator[Chromium]:
-    """A browser until the end of the context; skips the test where there is none."""
+def running_browser() -> Iterator[tuple[asyncio.Runner, Browser]]:
+    """A browser, and the loop that steps it, until the end of the context; skips the test where there is none."""
     with asyncio.Runner() as runner:
         playwright = runner.run(async_playwright().start())
         try:
             browser = runner.run(playwright.chromium.launch(**_browser(playwright), args=ARGUMENTS))
             try:
-                files: dict[str, bytes] = {}
-                yield Chromium(runner.run(_open_page(browser, files)), runner, files)
+                yield runner, browser
             finally:
                 runner.run(browser.close())
         finally:
             runner.run(playwright.stop())
+
+
+@contextlib.contextmanager
+def running_chromium() -> Iterator[Chromium]:
+    """A browser that shows replay_page/, until the end of the context; skips the test where there is none."""
+    with running_browser() as (runner, browser):
+        files: dict[str, bytes] = {}
+        yield Chromium(runner.run(_open_page(browser, files)), runner, files)
 
 
 async def _open_page(browser: Browser, files: Mapping[str, bytes]) -> Page:

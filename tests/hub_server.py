@@ -12,25 +12,20 @@ import hashlib
 import json
 import os
 import re
-import socket
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from byte_server import ByteHandler, Line, serving
 from shaderlm.hosts.native import download
 
 Files = Mapping[str, bytes]
-SLICE = 1 << 16  # bytes sent at a time
-
 OTHER_NAME = "127.1"  # of this machine, which needs no table of hosts: a bare chroot has none
 
 
@@ -74,21 +69,15 @@ class Asked:
 
 
 @dataclass
-class Hub:
+class Hub(Line):
     """What the server has, what it does wrong, and what came to it."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     token: str = "hf_right"  # who shows it may see what is private or gated
-    cuts: list[int] = field(default_factory=list)  # the next answers with bytes break off after so many
-    statuses: list[int] = field(default_factory=list)  # the next answers with bytes have these statuses instead
     lies: dict[str, bytes] = field(default_factory=dict)  # by SHA-256: what is sent in place of the bytes
     small: frozenset[str] = frozenset()  # files that git holds itself
-    knows_ranges: bool = True
-    pause: float = 0.0  # seconds between slices: a slow line
-    line: threading.Event = field(default_factory=threading.Event, repr=False)
     listing: bytes | None = None  # in place of every listing
     asked: list[Asked] = field(default_factory=list)
-    sent: int = 0  # bytes of files
     address: str = ""
 
     def add(self, repo: str, files: Files, revision: str = "main") -> None:
@@ -100,39 +89,20 @@ class Hub:
 
 
 @contextmanager
-def serving(hub: Hub) -> Iterator[str]:
+def serving_hub(hub: Hub) -> Iterator[str]:
     """Serve `hub`; gives its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    hub.address = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(_Handler, hub) as port:
+        hub.address = f"http://127.0.0.1:{port}"
         yield hub.address
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    class Handler(_Handler):
-        pass
+class _Handler(ByteHandler):
+    @property
+    def hub(self) -> Hub:
+        assert isinstance(self.line, Hub)
+        return self.line
 
-    Handler.hub = hub
-    return Handler
-
-
-class _Handler(BaseHTTPRequestHandler):
-    hub: Hub
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments: Any) -> None:
-        """Quiet."""
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
+    def get(self) -> None:
         path = unquote(urlsplit(self.path).path)
         token = self.headers.get("authorization")
         self.hub.asked.append(Asked(self.command, path, self.headers.get("range"), token))
@@ -143,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif found := re.fullmatch(r"/bytes/([0-9a-f]+)", path):
             self._bytes(found[1])
         else:
-            self._answer(404, {})
+            self.send_answer(404, {})
 
     def _list(self, repo: str, revision: str) -> None:
         found = self._find(repo, revision)
@@ -151,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         commit, files = found
         listing = {"id": repo, "sha": commit, "siblings": [self._sibling(*item) for item in files.items()], "tags": []}
-        self._answer(200, {}, self.hub.listing or json.dumps(listing).encode())
+        self.send_answer(200, {}, self.hub.listing or json.dumps(listing).encode())
 
     def _sibling(self, path: str, data: bytes) -> dict[str, object]:
         about: dict[str, object] = {"rfilename": path, "size": len(data), "blobId": git_name(data)}
@@ -171,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             data, is_small = files[path], path in self.hub.small
             port = self.server.server_address[1]
-            self._answer(
+            self.send_answer(
                 302,
                 {
                     "Location": f"http://{OTHER_NAME}:{port}/bytes/{sha256(data)}",
@@ -198,41 +168,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _bytes(self, digest: str) -> None:
         everything = (files for repo in self.hub.repositories.values() for files in repo.revisions.values())
         data = {sha256(data): data for files in everything for data in files.values()}[digest]
-        data = self.hub.lies.get(digest, data)
-        if self.hub.statuses:
-            self._answer(self.hub.statuses.pop(0), {})
-            return
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))
-        if not asked or not self.hub.knows_ranges:
-            self._answer(200, {}, data)
-        elif int(asked[1]) >= len(data):
-            self._answer(416, {"Content-Range": f"bytes */{len(data)}"})
-        else:
-            first, end = int(asked[1]), int(asked[2]) + 1 if asked[2] else len(data)
-            self._answer(206, {"Content-Range": f"bytes {first}-{end - 1}/{len(data)}"}, data[first:end])
+        self.send_file(self.hub.lies.get(digest, data), {})
 
     def _refuse(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
-        self._answer(status, {"X-Error-Code": code, "X-Error-Message": f"the server says {code}", **(headers or {})})
-
-    def _answer(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
-        is_file = status in (200, 206) and self.path.startswith("/bytes/")
-        cut = self.hub.cuts.pop(0) if is_file and self.hub.cuts else len(body)
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        try:
-            for start in range(0, cut, SLICE):
-                self.wfile.write(body[start : min(start + SLICE, cut)])
-                self.hub.sent += min(SLICE, cut - start) if is_file else 0
-                self.hub.line.wait(self.hub.pause)
-        except OSError:  # who asked has gone away
-            self.close_connection = True
-        if cut < len(body):
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self.close_connection = True
+        about = {"X-Error-Code": code, "X-Error-Message": f"the server says {code}", **(headers or {})}
+        self.send_answer(status, about)
 
 
 @contextmanager
@@ -242,7 +182,7 @@ def in_place_of_the_hub(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Hub
     It reads its environment once, when it is imported, so its constants are set too.
     """
     hub = Hub()
-    with serving(hub) as address:
+    with serving_hub(hub) as address:
         for name, value in environment(folder, address).items():
             patch.setenv(name, value)
         patch.delenv("HF_TOKEN", raising=False)

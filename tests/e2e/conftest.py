@@ -1,0 +1,49 @@
+"""A browser for the tests of what runs in one, and what the tests of model files share."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from files_tab import Tab, Visitor
+from model_server import NAME, ModelServer, serving_models
+from playwright.async_api import Browser
+
+from chromium import running_browser
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[tuple[asyncio.Runner, Browser]]:
+    """A running Chromium, and the loop that steps it."""
+    with running_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    """The server of the page and of a model."""
+    with serving_models() as server:
+        yield server
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[ModelServer]:
+    """A server of another origin."""
+    with serving_models() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: ModelServer) -> str:
+    return server.url(f"models/{NAME}")
+
+
+@pytest.fixture
+def visitor(browser: tuple[asyncio.Runner, Browser], server: ModelServer) -> Iterator[Visitor]:
+    visitor = Visitor.of(*browser, server)
+    yield visitor
+    visitor.close()
+
+
+@pytest.fixture
+def tab(visitor: Visitor) -> Tab:
+    return visitor.open_tab()

@@ -1,0 +1,99 @@
+// Fetches what is missing of a file, checks it, hands it on and stores it.
+
+import { removeModel } from "./database.js";
+import { chunksOf } from "./download.js";
+import { failure } from "./failure.js";
+import { recent, room } from "./held.js";
+import { gapsIn, sha256Of } from "./manifest.js";
+import { refuseOtherThanGguf } from "./remote.js";
+
+export class Fetching {
+  #shelf;
+  #remote;
+  #expected;
+  #onArrival;
+  #onWrong;
+
+  /**
+   * @param {object} parts
+   * @param {import("./shelf.js").Shelf} parts.shelf
+   * @param {import("./remote.js").Remote} parts.remote
+   * @param {import("./manifest.js").Expected} [parts.expected]
+   * @param {() => void} parts.onArrival
+   * @param {(error: Error) => void} parts.onWrong hears of bytes that are refused; what still comes is of no use
+   */
+  constructor({ shelf, remote, expected, onArrival, onWrong }) {
+    this.#shelf = shelf;
+    this.#remote = remote;
+    this.#expected = expected;
+    this.#onArrival = onArrival;
+    this.#onWrong = onWrong;
+    /** @type {Map<number, Uint8Array>} by index, what has arrived and is being stored */
+    this.arrived = new Map();
+    this.received = false; // whether all bytes have come
+  }
+
+  /**
+   * @param {object} how the part of a Run that all gaps have in common
+   * @param {import("./remote.js").Answer} first to the request for the first bytes that are missing
+   * @returns {Promise<void>} resolves when everything is stored; what has come is stored before it rejects
+   */
+  async run(how, first) {
+    let kept = Promise.resolve();
+    try {
+      let answer = first;
+      for (const [start, end] of gapsIn(this.#shelf.manifest)) {
+        for await (const { index, bytes } of chunksOf(this.#remote, { ...how, start, end, answer })) {
+          kept = kept.then(() => this.#keep(index, bytes)).finally(() => room.giveBack());
+          kept.catch(this.#onWrong);
+        }
+        answer = undefined;
+      }
+      this.received = true;
+    } finally {
+      await kept;
+    }
+    await this.#setSize();
+  }
+
+  async #keep(index, bytes) {
+    const hash = await sha256Of(bytes);
+    await this.#check(index, bytes, hash);
+    this.arrived.set(index, bytes);
+    recent.put(this.#shelf.manifest.id, index, bytes);
+    this.#onArrival();
+    await this.#shelf.put(index, bytes, hash);
+    this.arrived.delete(index);
+  }
+
+  async #check(index, bytes, hash) {
+    const { url, id, name } = this.#shelf.manifest;
+    try {
+      if (index === 0) {
+        refuseOtherThanGguf(url, name, bytes);
+      }
+      if (this.#expected && this.#expected.chunk_sha256[index] !== hash) {
+        throw failure(
+          "ChecksumMismatch",
+          `${url}: chunk ${index} (bytes ${index * this.#shelf.manifest.chunk_size} on) has the SHA-256 ${hash}, but ` +
+            `${this.#expected.chunk_sha256[index]} was published. The file on the server is damaged, or another one: ` +
+            "nothing of it is kept. Tell whoever runs this site.",
+        );
+      }
+    } catch (error) {
+      if (this.#shelf.storing) {
+        await removeModel(url, id).catch(() => {});
+      }
+      throw error;
+    }
+  }
+
+  /** A server that did not say how long the file is has shown it. */
+  async #setSize() {
+    const { size, sha256, chunk_size } = this.#shelf.manifest;
+    if (size === null) {
+      const last = await this.#shelf.get(sha256.length - 1);
+      await this.#shelf.setSize((sha256.length - 1) * chunk_size + last.length);
+    }
+  }
+}

@@ -1,0 +1,61 @@
+// What the JavaScript heap may hold of models at a time, over all files that are open.
+
+export const ROOM = 4; // chunks between network and storage, the one that fills included
+const RECENT = 3; // chunks that were handed out last, for the next reads
+
+/** Permits for chunks that are on their way, given in the order of asking. */
+class Room {
+  #free = ROOM;
+  #waiting = [];
+
+  async take() {
+    if (this.#free > 0) {
+      this.#free -= 1;
+    } else {
+      await new Promise((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  giveBack() {
+    const next = this.#waiting.shift();
+    if (next) {
+      next();
+    } else {
+      this.#free += 1;
+    }
+  }
+}
+
+/** The chunks that were used last. */
+class Recent {
+  #chunks = new Map(); // the least recently used first
+
+  /** @param {string} id @param {number} index @returns {Uint8Array | undefined} */
+  get(id, index) {
+    const key = `${id} ${index}`;
+    const bytes = this.#chunks.get(key);
+    if (bytes) {
+      this.#chunks.delete(key);
+      this.#chunks.set(key, bytes);
+    }
+    return bytes;
+  }
+
+  /** @param {string} id @param {number} index @param {Uint8Array} bytes */
+  put(id, index, bytes) {
+    this.#chunks.set(`${id} ${index}`, bytes);
+    if (this.#chunks.size > RECENT) {
+      this.#chunks.delete(this.#chunks.keys().next().value);
+    }
+  }
+
+  /** @param {string} id */
+  drop(id) {
+    for (const key of [...this.#chunks.keys()].filter((key) => key.startsWith(`${id} `))) {
+      this.#chunks.delete(key);
+    }
+  }
+}
+
+export const room = new Room();
+export const recent = new Recent();

@@ -1,0 +1,237 @@
+// An open model file that comes from a URL: read from what is stored, and from the download while that goes on.
+
+import { PAUSES } from "./download.js";
+import { cancelled, failure } from "./failure.js";
+import { Fetching } from "./fetching.js";
+import { recent } from "./held.js";
+import { keyOf, storedBytes } from "./manifest.js";
+import { Stored } from "./stored.js";
+
+const TELL = 100; // ms between reports of progress
+
+/**
+ * @typedef {object} Progress
+ * @property {number} done bytes
+ * @property {number} total bytes; 0 while nobody knows
+ * @property {"network" | "cache" | "file"} from
+ */
+
+export class ModelFile {
+  #shelf;
+  #stored;
+  #remote;
+  #controller;
+  #pauses;
+  #fetching; // undefined where everything was stored already
+  #waiting = []; // what to call when something arrives, or nothing more will
+  #ended; // why nothing can be read any more
+  #finished = Promise.resolve();
+  #report;
+
+  /**
+   * @param {object} parts
+   * @param {import("./shelf.js").Shelf} parts.shelf
+   * @param {import("./remote.js").Remote | null} parts.remote null: what is stored is all there is
+   * @param {AbortController} parts.controller ends everything, the remote's requests too
+   * @param {number[]} [parts.pauses]
+   * @param {(progress: Progress) => void} parts.onProgress
+   */
+  constructor({ shelf, remote, controller, pauses = PAUSES, onProgress }) {
+    this.#shelf = shelf;
+    this.#remote = remote;
+    this.#controller = controller;
+    this.#pauses = pauses;
+    this.#stored = new Stored(shelf, remote, { pauses, signal: controller.signal });
+    this.#report = new Report({ done: 0, total: this.size, from: "cache" }, onProgress);
+    controller.signal.addEventListener("abort", () => this.#end(cancelled(`Loading ${this.name}`)));
+  }
+
+  get name() {
+    return this.#shelf.manifest.name;
+  }
+
+  /** In bytes. Not known before the end where a server does not tell; `openModel` waits for it. */
+  get size() {
+    return this.#shelf.manifest.size;
+  }
+
+  /** What finds that belong to this file are kept under: unique per URL and version. */
+  get key() {
+    return keyOf(this.#shelf.manifest);
+  }
+
+  /**
+   * Begin to fetch what is not stored.
+   *
+   * @param {import("./remote.js").Answer} answer to the request for the first bytes that are missing
+   * @param {import("./manifest.js").Expected} [expected]
+   */
+  download(answer, expected) {
+    const { manifest } = this.#shelf;
+    const { signal } = this.#controller;
+    this.#report.begin({ done: storedBytes(manifest), total: manifest.size, from: "network" });
+    const onBytes = (bytes) => this.#report.add("network", bytes);
+    const onWrong = (error) => {
+      this.#end(error);
+      this.#controller.abort();
+    };
+    const onArrival = () => this.#wake();
+    this.#fetching = new Fetching({ shelf: this.#shelf, remote: this.#remote, expected, onArrival, onWrong });
+    const how = { chunkSize: manifest.chunk_size, pauses: this.#pauses, signal, onBytes };
+    this.#finished = this.#fetching.run(how, answer).then(
+      () => this.#report.end(this.size),
+      (error) => {
+        this.#end(error);
+        throw this.#ended;
+      },
+    );
+    this.#finished.catch(() => {}); // who wants to know asks finished()
+  }
+
+  /**
+   * A copy of some bytes, for a parser.
+   *
+   * @param {number} offset
+   * @param {number} size
+   * @returns {Promise<Uint8Array>} fewer bytes only at the end of the file
+   */
+  async read(offset, size) {
+    const end = Math.min(offset + size, this.size);
+    return offset < end ? (await this.#bytes(offset, end)).slice() : new Uint8Array();
+  }
+
+  /**
+   * Bytes to be handed on at once: mostly a view of a larger buffer. Waits until the download has got there.
+   *
+   * @param {number} offset
+   * @param {number} size
+   * @returns {Promise<Uint8Array>}
+   */
+  async chunk(offset, size) {
+    refusePastEnd(this, offset, size);
+    return this.#bytes(offset, offset + size);
+  }
+
+  /** Resolves when everything is stored, or kept in memory; rejects with what ended the download. */
+  finished() {
+    return this.#finished;
+  }
+
+  /** Hash all that is stored, and fetch again what is damaged. */
+  verify() {
+    return this.#stored.verify();
+  }
+
+  /** The model is loaded, or given up. What has arrived is still stored. Idempotent. */
+  close() {
+    this.#report.stop();
+    this.#shelf.silence();
+    this.#end(failure("ModelClosed", `${this.name} was closed.`));
+    if (this.#fetching?.received === false) {
+      this.#controller.abort();
+    }
+    recent.drop(this.#shelf.manifest.id);
+    this.#finished.catch(() => {}).then(() => this.#shelf.forget());
+  }
+
+  async #bytes(start, end) {
+    const size = this.#shelf.manifest.chunk_size;
+    const first = Math.floor(start / size);
+    if (end <= (first + 1) * size) {
+      return (await this.#chunk(first)).subarray(start - first * size, end - first * size);
+    }
+    const bytes = new Uint8Array(end - start);
+    for (let index = first; index * size < end; index += 1) {
+      const at = index * size - start;
+      const part = (await this.#chunk(index)).subarray(Math.max(-at, 0), end - index * size);
+      bytes.set(part, Math.max(at, 0));
+    }
+    return bytes;
+  }
+
+  async #chunk(index) {
+    while (!this.#ended) {
+      const arrived = this.#fetching?.arrived.get(index);
+      if (arrived) {
+        return arrived;
+      }
+      if (this.#shelf.has(index)) {
+        const bytes = await this.#stored.chunk(index);
+        this.#report.addOnce("cache", index, bytes.length);
+        return bytes;
+      }
+      await new Promise((resolve) => this.#waiting.push(resolve));
+    }
+    throw this.#ended;
+  }
+
+  #end(error) {
+    this.#ended ??= error;
+    this.#wake();
+  }
+
+  #wake() {
+    this.#waiting.splice(0).forEach((resolve) => resolve());
+  }
+}
+
+/** @param {{ name: string, size: number }} file @param {number} offset @param {number} size */
+export function refusePastEnd(file, offset, size) {
+  if (offset + size > file.size) {
+    throw failure(
+      "TruncatedFile",
+      `${file.name}: bytes ${offset} to ${offset + size} are wanted, but the file has only ${file.size}.`,
+    );
+  }
+}
+
+/** Tells of progress, but not of every step. */
+export class Report {
+  #progress;
+  #onProgress;
+  #told = -Infinity;
+  #counted = new Set();
+
+  /** @param {{ done: number, total: number | null, from: string }} progress */
+  constructor(progress, onProgress) {
+    this.#onProgress = onProgress;
+    this.begin(progress);
+  }
+
+  begin({ done, total, from }) {
+    this.#progress = { done, total: total ?? 0, from };
+  }
+
+  add(from, bytes) {
+    if (from === this.#progress.from) {
+      this.#progress.done += bytes;
+      this.#tell(this.#progress.done === this.#progress.total);
+    }
+  }
+
+  /** Count a part once, however often it is read. */
+  addOnce(from, part, bytes) {
+    if (!this.#counted.has(part)) {
+      this.#counted.add(part);
+      this.add(from, bytes);
+    }
+  }
+
+  end(total) {
+    if (this.#progress.total !== total) {
+      this.#progress = { ...this.#progress, done: total, total };
+      this.#tell(true);
+    }
+  }
+
+  stop() {
+    this.#onProgress = () => {};
+  }
+
+  #tell(now) {
+    if (now || performance.now() - this.#told >= TELL) {
+      this.#told = performance.now();
+      this.#onProgress({ ...this.#progress });
+    }
+  }
+}

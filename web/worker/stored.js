@@ -1,0 +1,127 @@
+// Reads chunks back from where they are kept, checks a sample of them, and fetches again what is damaged.
+
+import { chunksOf } from "./download.js";
+import { failure } from "./failure.js";
+import { recent, room } from "./held.js";
+import { LOCAL, sha256Of } from "./manifest.js";
+
+const SAMPLE = 4; // chunks that are checked as they are read, chosen anew each time
+
+export class Stored {
+  #shelf;
+  #remote;
+  #how;
+  #unchecked; // indices of chunks to be hashed when they are read
+  #readings = new Map(); // index -> promise of the bytes that are being read
+
+  /**
+   * @param {import("./shelf.js").Shelf} shelf
+   * @param {import("./remote.js").Remote | null} remote null: the file can't be fetched again
+   * @param {object} how `pauses` and `signal` of a Run
+   */
+  constructor(shelf, remote, how) {
+    this.#shelf = shelf;
+    this.#remote = remote;
+    this.#how = how;
+    this.#unchecked = new Set(sampleOf(this.#indices(), SAMPLE));
+  }
+
+  /** @param {number} index of a chunk that is kept @returns {Promise<Uint8Array>} */
+  async chunk(index) {
+    const { id } = this.#shelf.manifest;
+    if (!this.#readings.has(index)) {
+      const held = this.#unchecked.has(index) ? undefined : recent.get(id, index);
+      if (held) {
+        return held;
+      }
+      const reading = this.#read(index).finally(() => this.#readings.delete(index));
+      this.#readings.set(index, reading);
+    }
+    return this.#readings.get(index);
+  }
+
+  /** Hash everything that is kept, and fetch again what is damaged. */
+  async verify() {
+    this.#doubt();
+    for (const index of this.#indices()) {
+      await this.chunk(index);
+    }
+  }
+
+  async #read(index) {
+    const { id } = this.#shelf.manifest;
+    const read = await this.#shelf.get(index);
+    const bytes = (await this.#isIntact(index, read)) ? read : await this.#fetchAgain(index);
+    this.#unchecked.delete(index);
+    recent.put(id, index, bytes);
+    return bytes;
+  }
+
+  async #isIntact(index, bytes) {
+    const { sha256, size, chunk_size } = this.#shelf.manifest;
+    const length = size === null ? chunk_size : Math.min(chunk_size, size - index * chunk_size);
+    if (bytes?.length === length && !this.#unchecked.has(index)) {
+      return true;
+    }
+    const intact = bytes !== undefined && (await sha256Of(bytes)) === sha256[index];
+    if (!intact) {
+      this.#doubt();
+    }
+    return intact;
+  }
+
+  #doubt() {
+    this.#unchecked = new Set(this.#indices());
+  }
+
+  #indices() {
+    return this.#shelf.manifest.sha256.flatMap((hash, index) => (hash === null ? [] : [index]));
+  }
+
+  async #fetchAgain(index) {
+    const { name, url, chunk_size, sha256 } = this.#shelf.manifest;
+    const damaged = `Chunk ${index} of ${name} (bytes ${index * chunk_size} on) is damaged in this browser's storage`;
+    let bytes;
+    try {
+      bytes = await this.#fetch(index);
+    } catch (error) {
+      if (error.code === "Cancelled") {
+        throw error;
+      }
+      throw failure("ChecksumMismatch", `${damaged} and can't be fetched again: ${error.message} ${remedy(url)}`);
+    }
+    const hash = await sha256Of(bytes);
+    if (hash !== sha256[index]) {
+      throw failure("ChecksumMismatch", `${damaged}, and the server has other bytes there by now. ${remedy(url)}`);
+    }
+    await this.#shelf.put(index, bytes, hash);
+    return bytes;
+  }
+
+  async #fetch(index) {
+    const { chunk_size: chunkSize, size } = this.#shelf.manifest;
+    if (!this.#remote) {
+      throw failure("ModelNotFound", "it came from a file on this computer.");
+    }
+    const start = index * chunkSize;
+    const run = { ...this.#how, start, end: Math.min(start + chunkSize, size), chunkSize };
+    for await (const { bytes } of chunksOf(this.#remote, run)) {
+      room.giveBack();
+      return bytes;
+    }
+    throw failure("TruncatedFile", `${this.#remote.url} has no byte ${start}.`);
+  }
+}
+
+function remedy(url) {
+  return url.startsWith(LOCAL)
+    ? "Delete this model and open the file again."
+    : "Load it again while the server can be reached, or delete this model and download it anew.";
+}
+
+/** Some of `values`, by chance. */
+function sampleOf(values, count) {
+  const rest = [...values];
+  const draw = () => rest.splice(Math.floor(Math.random() * rest.length), 1)[0];
+  return Array.from({ length: Math.min(count, rest.length) }, draw);
+}
