@@ -60,10 +60,10 @@ export class Fetching {
     const hash = await sha256Of(bytes);
     await this.#check(index, bytes, hash);
     this.arrived.set(index, bytes);
-    recent.put(this.#shelf.manifest.id, index, bytes);
     this.#onArrival();
     await this.#shelf.put(index, bytes, hash);
     this.arrived.delete(index);
+    recent.put(this.#shelf.manifest.id, index, bytes);
   }
 
   async #check(index, bytes, hash) {

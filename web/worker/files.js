@@ -8,6 +8,8 @@ import { PAUSES } from "./download.js";
 import { CHUNK_SIZE, absolute, isComplete, keyOf, storedBytes } from "./manifest.js";
 import { openLocal, openUrl } from "./opening.js";
 
+export { free } from "./held.js";
+
 /**
  * @typedef {object} OpenOptions
  * @property {import("./manifest.js").Expected} [expected] what the catalogue publishes of a URL's file; wins over all

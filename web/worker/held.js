@@ -1,7 +1,19 @@
-// What the JavaScript heap may hold of models at a time, over all files that are open.
+// What the JavaScript heap may hold of models at a time, over all files that are open. Collectors of garbage let hundreds
+// of megabytes of buffers lie, so each has one owner, who frees it.
 
-export const ROOM = 4; // chunks between network and storage, the one that fills included
-const RECENT = 3; // chunks that were handed out last, for the next reads
+const ROOM = 4; // chunks between network and storage, the one that fills included
+const RECENT = 3; // chunks that were read or stored last, for the next reads
+
+/**
+ * Give memory back at once. The array is empty from then on.
+ *
+ * @param {Uint8Array} bytes
+ */
+export function free(bytes) {
+  if (bytes.buffer.byteLength > 0) {
+    bytes.buffer.transfer?.(0); // without it the collector does it in its own time
+  }
+}
 
 /** Permits for chunks that are on their way, given in the order of asking. */
 class Room {
@@ -26,7 +38,7 @@ class Room {
   }
 }
 
-/** The chunks that were used last. */
+/** The chunks that were used last. It owns them: one that it frees to make room is empty. */
 class Recent {
   #chunks = new Map(); // the least recently used first
 
@@ -43,16 +55,25 @@ class Recent {
 
   /** @param {string} id @param {number} index @param {Uint8Array} bytes */
   put(id, index, bytes) {
+    this.#free(`${id} ${index}`);
     this.#chunks.set(`${id} ${index}`, bytes);
     if (this.#chunks.size > RECENT) {
-      this.#chunks.delete(this.#chunks.keys().next().value);
+      this.#free(this.#chunks.keys().next().value);
     }
   }
 
   /** @param {string} id */
   drop(id) {
     for (const key of [...this.#chunks.keys()].filter((key) => key.startsWith(`${id} `))) {
+      this.#free(key);
+    }
+  }
+
+  #free(key) {
+    const bytes = this.#chunks.get(key);
+    if (bytes) {
       this.#chunks.delete(key);
+      free(bytes);
     }
   }
 }

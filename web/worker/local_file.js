@@ -1,6 +1,7 @@
 // An open model file of this computer, dropped or picked: read in slices, never uploaded, copied into storage if asked.
 
 import { cancelled, failure } from "./failure.js";
+import { free } from "./held.js";
 import { isComplete, keyOf, sha256Of } from "./manifest.js";
 import { Report, refusePastEnd } from "./model_file.js";
 
@@ -97,6 +98,7 @@ export class LocalFile {
       if (!this.#shelf.has(index)) {
         const bytes = await this.#slice(index * manifest.chunk_size, (index + 1) * manifest.chunk_size);
         await this.#shelf.put(index, bytes, await sha256Of(bytes));
+        free(bytes);
       }
     }
     this.#shelf.forget(); // what could not be stored need not be held: the file is there

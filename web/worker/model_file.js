@@ -89,7 +89,7 @@ export class ModelFile {
   }
 
   /**
-   * A copy of some bytes, for a parser.
+   * Some bytes, for a parser.
    *
    * @param {number} offset
    * @param {number} size
@@ -97,11 +97,11 @@ export class ModelFile {
    */
   async read(offset, size) {
     const end = Math.min(offset + size, this.size);
-    return offset < end ? (await this.#bytes(offset, end)).slice() : new Uint8Array();
+    return offset < end ? this.#bytes(offset, end) : new Uint8Array();
   }
 
   /**
-   * Bytes to be handed on at once: mostly a view of a larger buffer. Waits until the download has got there.
+   * Bytes for the GPU. Waits until the download has got there. The caller owns them, and should `free` them.
    *
    * @param {number} offset
    * @param {number} size
@@ -136,15 +136,14 @@ export class ModelFile {
 
   async #bytes(start, end) {
     const size = this.#shelf.manifest.chunk_size;
-    const first = Math.floor(start / size);
-    if (end <= (first + 1) * size) {
-      return (await this.#chunk(first)).subarray(start - first * size, end - first * size);
-    }
     const bytes = new Uint8Array(end - start);
-    for (let index = first; index * size < end; index += 1) {
+    for (let index = Math.floor(start / size); index * size < end; index += 1) {
       const at = index * size - start;
-      const part = (await this.#chunk(index)).subarray(Math.max(-at, 0), end - index * size);
-      bytes.set(part, Math.max(at, 0));
+      let chunk;
+      do {
+        chunk = await this.#chunk(index);
+      } while (chunk.length === 0); // other reads came in between, and it was freed
+      bytes.set(chunk.subarray(Math.max(-at, 0), end - index * size), Math.max(at, 0));
     }
     return bytes;
   }

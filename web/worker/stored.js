@@ -26,7 +26,10 @@ export class Stored {
     this.#unchecked = new Set(sampleOf(this.#indices(), SAMPLE));
   }
 
-  /** @param {number} index of a chunk that is kept @returns {Promise<Uint8Array>} */
+  /**
+   * @param {number} index of a chunk that is kept
+   * @returns {Promise<Uint8Array>} to be copied at once: `recent` owns it
+   */
   async chunk(index) {
     const { id } = this.#shelf.manifest;
     if (!this.#readings.has(index)) {
