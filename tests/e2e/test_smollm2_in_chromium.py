@@ -28,7 +28,7 @@ def tab(browser: tuple[asyncio.Runner, Browser], site: Path, smollm2: Path) -> I
 
 
 def heap(tab: SiteTab) -> int:
-    return int(tab.worker("async () => (await shaderlmReady, shaderlm.pyodide._module.HEAPU8.length)"))
+    return int(tab.worker("async () => (await shaderlm.ready, shaderlm.pyodide._module.HEAPU8.length)"))
 
 
 def messages(text: str) -> list[dict[str, str]]:

@@ -5,6 +5,9 @@
 // every asynchronous call here does before it gives a result. What went wrong is thrown as { code, message }, where the
 // code names a class of runtime/errors.py.
 
+import { free } from "./held.js";
+
+const LARGE = 65536; // bytes that are worth more than the call
 const BINDING_TYPES = ["read-only-storage", "storage", "uniform"]; // in the order of ACCESS in gpu.py
 const WANTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"];
 
@@ -165,7 +168,7 @@ class Gpu {
     }
   }
 
-  /** A length that is no multiple of 4 is filled up with zeros. */
+  /** A length that is no multiple of 4 is filled up with zeros. A large array's memory is freed: it was made for this. */
   writeBuffer(number, offset, bytes) {
     const whole = bytes.byteLength & ~3;
     const buffer = this.buffers.get(number);
@@ -174,6 +177,9 @@ class Gpu {
       const end = new Uint8Array(4);
       end.set(bytes.subarray(whole));
       this.device.queue.writeBuffer(buffer, offset + whole, end);
+    }
+    if (bytes.byteLength > LARGE) {
+      free(bytes);
     }
   }
 

@@ -8,6 +8,7 @@ import { openGpu } from "./gpu.js";
 
 /* global SHADERLM_ASSETS */
 const started = start();
+globalThis.shaderlm = { ready: started }; // for the console
 
 /** Resolves to the Python desk of web/worker.py. */
 async function start() {
@@ -18,7 +19,7 @@ async function start() {
   const onPipelines = (done, total) => postMessage({ event: "progress", stage: "compile", done, total });
   const onLost = (message) => postMessage({ event: "notice", code: "DeviceLost", message });
   const open = async () => (globalThis.shaderlm.gpu = await openGpu(onPipelines, onLost));
-  globalThis.shaderlm = { pyodide, gpu: null }; // for the console
+  globalThis.shaderlm.pyodide = pyodide;
   pyodide.registerJsModule("shaderlm_browser", { openGpu: open, openCodec, files, openModel: files.openModel, build });
   return pyodide.pyimport("shaderlm.web.worker").desk;
 }
