@@ -1,23 +1,29 @@
-// Makes FOLDER/HASH.br and FOLDER/HASH.gz of files, unless they are there: node compress.mjs FOLDER LIST.json, where the
+// Makes FOLDER/HASH.br and FOLDER/HASH.gz of files, unless they are there, and removes all others: node compress.mjs FOLDER LIST.json, where the
 // list maps SHA-256 sums to files.
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 
 const [folder, list] = process.argv.slice(2);
 const { BROTLI_PARAM_QUALITY, BROTLI_PARAM_LGWIN, BROTLI_PARAM_SIZE_HINT } = constants;
+const LARGE = 16e6; // bytes: a memory snapshot, made anew with every change, takes 53 s to be 14 % smaller, not 5 s
 const WAYS = {
   br: (data) =>
     promisify(brotliCompress)(data, {
-      params: { [BROTLI_PARAM_QUALITY]: 11, [BROTLI_PARAM_LGWIN]: 24, [BROTLI_PARAM_SIZE_HINT]: data.length },
+      params: {
+        [BROTLI_PARAM_QUALITY]: data.length < LARGE ? 11 : 9,
+        [BROTLI_PARAM_LGWIN]: 24,
+        [BROTLI_PARAM_SIZE_HINT]: data.length,
+      },
     }),
   gz: (data) => promisify(gzip)(data, { level: 9 }),
 };
 
 mkdirSync(folder, { recursive: true });
-const jobs = Object.entries(JSON.parse(readFileSync(list, "utf8"))).flatMap(([hash, file]) =>
+const files = JSON.parse(readFileSync(list, "utf8"));
+const jobs = Object.entries(files).flatMap(([hash, file]) =>
   Object.keys(WAYS).map(async (way) => {
     const target = join(folder, `${hash}.${way}`);
     if (!existsSync(target)) {
@@ -27,3 +33,9 @@ const jobs = Object.entries(JSON.parse(readFileSync(list, "utf8"))).flatMap(([ha
   }),
 );
 await Promise.all(jobs);
+const wanted = new Set(Object.keys(files));
+for (const name of readdirSync(folder)) {
+  if (!wanted.has(name.split(".")[0])) {
+    rmSync(join(folder, name));
+  }
+}

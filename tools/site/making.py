@@ -33,7 +33,8 @@ def make_wheel(folder: Path) -> Path:
         wheels.build_wheel(whole)
         [wheel] = whole.glob("*.whl")
         folder.mkdir(parents=True, exist_ok=True)
-        added = {f"shaderlm/web/site/{path.relative_to(site).as_posix()}": path for path in files_of(site)}
+        files = [path for path in files_of(site) if path.suffix != ".gz"]  # today's browsers take .br
+        added = {f"shaderlm/web/site/{path.relative_to(site).as_posix()}": path for path in files}
         wheels.rewrite(wheel, folder / wheel.name, added=added)
         shutil.rmtree(whole)
     return folder / wheel.name
