@@ -69,8 +69,12 @@ async function page() {
     const name = [".js", ".css"].includes(extname(file)) ? await bundle(file, "assets/[name]-[hash]") : copied(file);
     html = html.replaceAll(file, name);
   }
+  const charset = /<meta charset="utf-8" ?\/?>/i;
+  if (!charset.test(html)) {
+    throw new Error('index.html has no <meta charset="utf-8">, behind which its Content-Security-Policy goes');
+  }
   const meta = `<meta http-equiv="Content-Security-Policy" content="${policy}">`;
-  writeFileSync(join(out, "index.html"), html.replace(/<meta charset="?utf-8"?>/i, (charset) => `${charset}\n${meta}`));
+  writeFileSync(join(out, "index.html"), html.replace(charset, (found) => `${found}\n${meta}`));
 }
 
 function copied(file) {

@@ -1,5 +1,6 @@
-// Makes FOLDER/HASH.br and FOLDER/HASH.gz of files, unless they are there, and removes all others: node compress.mjs FOLDER LIST.json, where the
-// list maps SHA-256 sums to files.
+// Makes FOLDER/HASH.br and FOLDER/HASH.gz of files, unless they are there, and removes those of other files.
+//
+// node compress.mjs FOLDER LIST.json, where the list maps SHA-256 sums to files
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
