@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Error
+from playwright.async_api import Browser, Error, Route
 from site_tab import SiteTab
 
 from site_server import serving
@@ -177,6 +177,45 @@ def test_an_unloaded_model_frees_its_memory_and_another_takes_its_place(tab: Sit
     )
     assert gone == "ModelClosed"
     assert tab.evaluate("() => said(model.stream('Once upon a time', { max_tokens: 3 }))")["text"]
+
+
+def test_running_out_of_gpu_memory_is_said_with_what_it_would_take(browser: Any, tab: SiteTab) -> None:
+    """The browser's answer is put in its mouth: a real one would take the whole machine's memory."""
+    short = SiteTab.open(*browser, tab.address)
+    short.evaluate("() => { prepare(); }")
+    short.worker(
+        """async () => {
+          await shaderlm.ready;
+          const { createBuffer, popErrorScope } = GPUDevice.prototype;
+          let [asked, told] = [false, false];
+          GPUDevice.prototype.createBuffer = function (buffer) {
+            asked ||= buffer.label.startsWith("token_embd") && buffer.size > 50000; // no weight of the self-test
+            return createBuffer.call(this, buffer);
+          };
+          GPUDevice.prototype.popErrorScope = async function () {
+            const error = await popErrorScope.call(this);
+            return asked && !told ? ((told = true), new GPUOutOfMemoryError("no memory left")) : error;
+          };
+        }"""
+    )
+    with pytest.raises(Error, match=r"memory.*no memory left") as refused:
+        short.evaluate("(url) => load(url)", URL)
+    assert "MB" in str(refused.value)
+    assert short.evaluate("(url) => load(url, { context: 64 }).then((model) => model.context)", URL) == 64
+    short.close()
+
+
+def test_refused_webassembly_is_said_with_what_to_do(browser: Any, tab: SiteTab) -> None:
+    strict = SiteTab.open(*browser, tab.address)
+
+    async def without_wasm(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, headers=answer.headers | {"content-security-policy": "script-src 'self'"})
+
+    strict.runner.run(strict.context.route("**/assets/worker-*.js", without_wasm))
+    with pytest.raises(Error, match="refuses WebAssembly"):
+        strict.evaluate("(url) => load(url)", URL)
+    strict.close()
 
 
 def test_no_webgpu_is_said_before_anything_is_downloaded(browser: Any, tab: SiteTab) -> None:

@@ -73,6 +73,9 @@ class Gpu {
     this.staging = new Map(); // size -> idle buffers
     this.stagingCount = 0;
     this.scopes = new Set(); // answers of error scopes that are on their way
+    this.waits = 0; // for results, and the milliseconds of host work between them: for benchmarks
+    this.hostTime = 0;
+    this.awake = performance.now();
     this.failure = null; // the first thing that went wrong: all that follows does because of it
     this.closed = false;
     device.addEventListener("uncapturederror", ({ error }) => this.fail(error, "to do its work"));
@@ -326,7 +329,10 @@ class Gpu {
   async finishRead(number) {
     const { staging, mapped } = this.readbacks.get(number);
     this.readbacks.delete(number);
+    this.hostTime += performance.now() - this.awake;
+    this.waits++;
     const error = await mapped;
+    this.awake = performance.now();
     if (error || this.failure || this.scopes.size) {
       await this.refused(error);
     }

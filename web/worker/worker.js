@@ -4,14 +4,29 @@
 
 import { openCodec } from "./codec.js";
 import * as files from "./files.js";
-import { openGpu } from "./gpu.js";
+import { coded, openGpu } from "./gpu.js";
 
 /* global SHADERLM_ASSETS */
+const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 const started = start();
+started.catch(() => {}); // told to each call
 globalThis.shaderlm = { ready: started }; // for the console
 
-/** Resolves to the Python desk of web/worker.py. */
+async function needWebAssembly() {
+  try {
+    await WebAssembly.compile(EMPTY_MODULE);
+  } catch (error) {
+    throw coded(
+      "NoWebAssembly",
+      `This browser refuses WebAssembly here (${error.message}). A Content-Security-Policy needs 'wasm-unsafe-eval' in ` +
+        "script-src; a browser's lockdown or strictest mode has to be left for this page.",
+    );
+  }
+}
+
+/** Resolves to the Python desk of web/worker.py. Throws NoWebAssembly. */
 async function start() {
+  await needWebAssembly();
   const build = SHADERLM_ASSETS.pyodide;
   const indexURL = new URL(build, import.meta.url).href;
   const { loadPyodide } = await import(/* @vite-ignore */ `${indexURL}pyodide.mjs`);
