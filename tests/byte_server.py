@@ -31,6 +31,7 @@ class ByteHandler(BaseHTTPRequestHandler):
 
     line: Line
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a short body would wait for the acknowledgement of its headers
 
     def log_message(self, *arguments: Any) -> None:
         """Quiet."""

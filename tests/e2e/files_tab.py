@@ -76,6 +76,15 @@ class Tab:
     def models(self) -> list[dict[str, Any]]:
         return self.evaluate("files.listModels()")
 
+    def buffers_after(self, expression: str) -> int:
+        """Bytes of the array buffers that the page holds when it has evaluated JavaScript, garbage included."""
+        return self.runner.run(self._buffers_after(expression))
+
+    async def _buffers_after(self, expression: str) -> int:
+        session = await self.page.context.new_cdp_session(self.page)
+        await self.page.evaluate(expression)
+        return int((await session.send("Runtime.getHeapUsage"))["backingStorageSize"])
+
     def kill_worker(self) -> None:
         self.runner.run(self.page.evaluate("worker.terminate()"))
 

@@ -90,6 +90,22 @@ def test_when_all_tries_fail_the_next_call_fetches_only_the_rest(tab, server, ur
     assert result["progress"][0]["done"] >= stored
 
 
+def test_a_server_that_stops_to_answer_midway_is_asked_for_the_rest_later(tab, server, url):
+    cut_at_40_percent(server, tab, url)
+    server.refusals[NAME] = 503
+    server.breaks = True
+    let_go_on(server)
+    code, message = error_of(tab.finish())
+    assert code == "NetworkError"
+    assert "answers 503" in message
+    assert "load it again to go on from there" in message
+    server.breaks = False
+    del server.refusals[NAME]
+    server.forget()
+    assert is_whole(tab.load(url, chunkSize=CHUNK))
+    assert server.ranges == [f"bytes={AT_40}-"]
+
+
 @pytest.mark.parametrize("end", ["close", "kill_worker"])
 def test_after_a_closed_tab_or_a_killed_worker_only_the_rest_is_fetched(visitor, tab, server, url, end):
     cut_at_40_percent(server, tab, url)

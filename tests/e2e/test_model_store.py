@@ -1,7 +1,7 @@
 """The store of models in a browser: tabs that share it, files of this computer, lists, finds, and giving up."""
 
 import pytest
-from model_server import CHUNK, MODEL, NAME, OTHER, SIZE, error_of, is_whole
+from model_server import CHUNK, MODEL, NAME, OTHER, SIZE, ModelBytes, error_of, is_whole
 
 FILE = f"""fetch("/models/{NAME}").then(async (response) =>
     new File([await response.blob()], "dropped one.gguf", {{ lastModified: 1000 }}))"""
@@ -150,6 +150,29 @@ def test_finds_are_kept(visitor, tab):
     ]  # fmt: skip
     assert other.evaluate("files.getFind('text')") == "words"
     assert other.evaluate("files.getFind('nothing').then((found) => found === undefined)")
+
+
+# Memory
+
+READ_EVERYTHING = """async ([url, step]) => {
+    const { free, openModel } = await import("/worker/files.js");
+    self.file = await openModel(url);
+    for (let at = 0; at < file.size; at += step) {
+        free(await file.chunk(at, Math.min(step, file.size - at)));
+    }
+    await file.finished();
+}"""
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["downloaded", "stored"])
+def test_a_model_goes_through_little_memory_and_leaves_no_garbage(tab, server, times):
+    server.files["large.gguf"] = ModelBytes(b"GGUF" + bytes(80 * MEGABYTE))
+    url = server.url("models/large.gguf")
+    for _ in range(times):
+        held = tab.buffers_after(f"({READ_EVERYTHING})(['{url}', 1_000_000])")
+    assert held <= 32 * MEGABYTE
+    assert tab.buffers_after("file.close()") <= MEGABYTE
 
 
 # Giving up

@@ -3,6 +3,8 @@
 import { cancelled, failure } from "./failure.js";
 import { room } from "./held.js";
 
+/** @typedef {import("./held.js").Bytes} Bytes */
+
 export const PAUSES = [250, 1000, 3000]; // ms before another try, when so many have brought nothing
 
 /**
@@ -16,7 +18,7 @@ export const PAUSES = [250, 1000, 3000]; // ms before another try, when so many 
  * @property {(bytes: number) => void} [onBytes] hears of bytes as they come
  */
 
-/** @typedef {{ index: number, bytes: Uint8Array }} Chunk */
+/** @typedef {{ index: number, bytes: Bytes }} Chunk */
 
 /**
  * Each chunk holds a permit of `room`, which whoever takes the chunk gives back.
@@ -189,8 +191,8 @@ function endedEarly(remote, { position, end }, broken) {
   }
   return failure(
     "TruncatedFile",
-    `${where}: the connection breaks off there every time (${broken.message}). Load again to go on from there; if ` +
-      "that does not help, the file on the server is damaged: get it from elsewhere.",
+    `${where}: the connection breaks off there every time. Load again to go on from there; if that does not help, ` +
+      "the file on the server is damaged: get it from elsewhere.",
   );
 }
 

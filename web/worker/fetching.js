@@ -4,8 +4,10 @@ import { removeModel } from "./database.js";
 import { chunksOf } from "./download.js";
 import { failure } from "./failure.js";
 import { recent, room } from "./held.js";
-import { gapsIn, sha256Of } from "./manifest.js";
+import { gapsIn, sha256Of, storedBytes } from "./manifest.js";
 import { refuseOtherThanGguf } from "./remote.js";
+
+/** @typedef {import("./held.js").Bytes} Bytes */
 
 export class Fetching {
   #shelf;
@@ -28,7 +30,7 @@ export class Fetching {
     this.#expected = expected;
     this.#onArrival = onArrival;
     this.#onWrong = onWrong;
-    /** @type {Map<number, Uint8Array>} by index, what has arrived and is being stored */
+    /** @type {Map<number, Bytes>} by index, what has arrived and is being stored */
     this.arrived = new Map();
     this.received = false; // whether all bytes have come
   }
@@ -41,8 +43,12 @@ export class Fetching {
   async run(how, first) {
     let kept = Promise.resolve();
     try {
+      const gaps = gapsIn(this.#shelf.manifest);
       let answer = first;
-      for (const [start, end] of gapsIn(this.#shelf.manifest)) {
+      if (gaps.length === 0) {
+        first.drop(); // another tab was faster
+      }
+      for (const [start, end] of gaps) {
         for await (const { index, bytes } of chunksOf(this.#remote, { ...how, start, end, answer })) {
           kept = kept.then(() => this.#keep(index, bytes)).finally(() => room.giveBack());
           kept.catch(this.#onWrong);
@@ -50,10 +56,17 @@ export class Fetching {
         answer = undefined;
       }
       this.received = true;
-    } finally {
+    } catch (error) {
       await kept;
+      const message = `${error.message} What has come is stored: load it again to go on from there.`;
+      throw this.#isWorthGoingOn(error) ? failure(error.code, message) : error;
     }
+    await kept;
     await this.#setSize();
+  }
+
+  #isWorthGoingOn({ code }) {
+    return code === "NetworkError" && this.#shelf.storing && storedBytes(this.#shelf.manifest) > 0;
   }
 
   async #keep(index, bytes) {

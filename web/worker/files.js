@@ -38,11 +38,12 @@ export async function openModel(source, options = {}) {
     onNotice: () => {},
     verify: false,
     store: typeof source === "string",
+    refresh: false,
     fetch: globalThis.fetch,
     pauses: PAUSES,
     ...Object.fromEntries(Object.entries(options).filter(([, value]) => value != null)),
+    chunkSize: options.expected?.chunk_size ?? options.chunkSize ?? CHUNK_SIZE,
   };
-  given.chunkSize = given.expected?.chunk_size ?? given.chunkSize ?? CHUNK_SIZE;
   return typeof source === "string" ? openUrl(source, given) : openLocal(source, given);
 }
 

@@ -1,13 +1,15 @@
-// What the JavaScript heap may hold of models at a time, over all files that are open. Collectors of garbage let hundreds
-// of megabytes of buffers lie, so each has one owner, who frees it.
+// What the JavaScript heap may hold of models at a time, over all files that are open. A garbage collector lets
+// hundreds of megabytes of buffers lie, so each buffer has one owner, who frees it.
 
 const ROOM = 4; // chunks between network and storage, the one that fills included
 const RECENT = 3; // chunks that were read or stored last, for the next reads
 
+/** @typedef {Uint8Array<ArrayBuffer>} Bytes */
+
 /**
  * Give memory back at once. The array is empty from then on.
  *
- * @param {Uint8Array} bytes
+ * @param {Bytes} bytes
  */
 export function free(bytes) {
   if (bytes.buffer.byteLength > 0) {
@@ -42,7 +44,7 @@ class Room {
 class Recent {
   #chunks = new Map(); // the least recently used first
 
-  /** @param {string} id @param {number} index @returns {Uint8Array | undefined} */
+  /** @param {string} id @param {number} index @returns {Bytes | undefined} */
   get(id, index) {
     const key = `${id} ${index}`;
     const bytes = this.#chunks.get(key);
@@ -53,7 +55,7 @@ class Recent {
     return bytes;
   }
 
-  /** @param {string} id @param {number} index @param {Uint8Array} bytes */
+  /** @param {string} id @param {number} index @param {Bytes} bytes */
   put(id, index, bytes) {
     this.#free(`${id} ${index}`);
     this.#chunks.set(`${id} ${index}`, bytes);

@@ -5,6 +5,8 @@ import { free } from "./held.js";
 import { isComplete, keyOf, sha256Of } from "./manifest.js";
 import { Report, refusePastEnd } from "./model_file.js";
 
+/** @typedef {import("./held.js").Bytes} Bytes */
+
 export class LocalFile {
   #file;
   #shelf;
@@ -42,12 +44,12 @@ export class LocalFile {
     return keyOf(this.#shelf.manifest);
   }
 
-  /** @param {number} offset @param {number} size @returns {Promise<Uint8Array>} fewer bytes only at the file's end */
+  /** @param {number} offset @param {number} size @returns {Promise<Bytes>} fewer bytes only at the file's end */
   read(offset, size) {
     return this.#bytes(offset, offset + size);
   }
 
-  /** @param {number} offset @param {number} size @returns {Promise<Uint8Array>} */
+  /** @param {number} offset @param {number} size @returns {Promise<Bytes>} */
   async chunk(offset, size) {
     refusePastEnd(this, offset, size);
     const bytes = await this.#bytes(offset, offset + size);

@@ -77,6 +77,7 @@ export function storedBytes({ size, chunk_size, sha256 }) {
  * @returns {[number, number | null][]}
  */
 export function gapsIn({ size, chunk_size, sha256 }) {
+  /** @type {[number, number | null][]} */
   const gaps = [];
   for (let index = 0; index < sha256.length; index += 1) {
     if (sha256[index] !== null) {
@@ -114,10 +115,11 @@ export function keyOf({ url, version }) {
 /** A URL as models are listed by: whole, and without a fragment. @param {string} url */
 export function absolute(url) {
   const base = globalThis.location?.href;
-  if (!URL.canParse(url, base)) {
+  try {
+    return Object.assign(new URL(url, base), { hash: "" }).href;
+  } catch {
     throw failure("InvalidOption", `source: ${JSON.stringify(url)} is no URL.`);
   }
-  return Object.assign(new URL(url, base), { hash: "" }).href;
 }
 
 /** The last piece of a URL's path. @param {string} url */

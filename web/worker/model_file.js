@@ -7,6 +7,8 @@ import { recent } from "./held.js";
 import { keyOf, storedBytes } from "./manifest.js";
 import { Stored } from "./stored.js";
 
+/** @typedef {import("./held.js").Bytes} Bytes */
+
 const TELL = 100; // ms between reports of progress
 
 /**
@@ -93,7 +95,7 @@ export class ModelFile {
    *
    * @param {number} offset
    * @param {number} size
-   * @returns {Promise<Uint8Array>} fewer bytes only at the end of the file
+   * @returns {Promise<Bytes>} fewer bytes only at the end of the file
    */
   async read(offset, size) {
     const end = Math.min(offset + size, this.size);
@@ -105,7 +107,7 @@ export class ModelFile {
    *
    * @param {number} offset
    * @param {number} size
-   * @returns {Promise<Uint8Array>}
+   * @returns {Promise<Bytes>}
    */
   async chunk(offset, size) {
     refusePastEnd(this, offset, size);
@@ -118,8 +120,11 @@ export class ModelFile {
   }
 
   /** Hash all that is stored, and fetch again what is damaged. */
-  verify() {
-    return this.#stored.verify();
+  async verify() {
+    this.#stored.doubt();
+    for (const index of this.#stored.indices()) {
+      await this.#chunk(index);
+    }
   }
 
   /** The model is loaded, or given up. What has arrived is still stored. Idempotent. */
@@ -130,8 +135,12 @@ export class ModelFile {
     if (this.#fetching?.received === false) {
       this.#controller.abort();
     }
-    recent.drop(this.#shelf.manifest.id);
-    this.#finished.catch(() => {}).then(() => this.#shelf.forget());
+    this.#finished
+      .catch(() => {})
+      .then(() => {
+        this.#shelf.forget();
+        recent.drop(this.#shelf.manifest.id);
+      });
   }
 
   async #bytes(start, end) {

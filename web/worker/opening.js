@@ -12,22 +12,33 @@ import { Shelf, noticeOf } from "./shelf.js";
 
 const LOOK = 500; // ms between looks at what another tab has stored
 
+/** @typedef {import("./files.js").OpenOptions} OpenOptions */
+/** @typedef {OpenOptions & Omit<Required<OpenOptions>, "expected" | "signal">} Given with all that have a default */
+
 /**
  * @param {string} source
- * @param {import("./files.js").OpenOptions} given every option that has a default
+ * @param {Given} given
  */
 export async function openUrl(source, given) {
   const opening = new Opening(absolute(source), given);
   const file = await opening.open();
-  if (given.verify) {
-    await file.verify();
+  try {
+    if (file.size === null) {
+      await file.finished(); // nobody can read a file whose size is not known
+    }
+    if (given.verify) {
+      await file.verify();
+    }
+    return file;
+  } catch (error) {
+    file.close();
+    throw error;
   }
-  return file;
 }
 
 /**
  * @param {File} file
- * @param {import("./files.js").OpenOptions} given every option that has a default
+ * @param {Given} given
  */
 export async function openLocal(file, given) {
   const { signal } = controllerFor(given);
@@ -46,6 +57,10 @@ class Opening {
   #storage = false; // whether IndexedDB answers
   #outdated; // id of a stored file that the server has replaced
 
+  /**
+   * @param {string} url
+   * @param {Given} given
+   */
   constructor(url, given) {
     this.#url = url;
     this.#given = given;
@@ -121,11 +136,10 @@ class Opening {
     };
     const file = this.#fileOf(new Shelf(manifest, { storing, onNotice }));
     file.download(answer, this.#given.expected);
-    const finished = file.finished();
-    finished.catch(() => {}).then(release);
-    if (manifest.size === null) {
-      await finished; // nobody can read a file whose size is not known
-    }
+    file
+      .finished()
+      .catch(() => {})
+      .then(release);
     return file;
   }
 
@@ -148,7 +162,8 @@ class Opening {
     const how = { pauses: this.#given.pauses, signal: this.#controller.signal };
     const ask = (start, end) => patiently(() => this.#remote.ask(start, end), how);
     this.#remote.known = manifest && factsOf(manifest, this.#given.expected);
-    const answer = await ask(...(manifest ? gapsIn(manifest)[0] : [0, null]));
+    const [start, end] = manifest ? gapsIn(manifest)[0] : [0, null];
+    const answer = await ask(start, end);
     if (!answer.changed || answer.start === 0) {
       return answer;
     }
@@ -170,7 +185,13 @@ class Opening {
   }
 }
 
-/** A manifest, taken into storage if it is to be, and whether it was. */
+/**
+ * A manifest, taken into storage if it is to be, and whether it was.
+ *
+ * @param {import("./database.js").Manifest} manifest
+ * @param {boolean} storing
+ * @param {Given} given
+ */
 async function begun(manifest, storing, { onNotice, expected }) {
   if (!storing) {
     return { manifest, storing };
@@ -184,6 +205,7 @@ async function begun(manifest, storing, { onNotice, expected }) {
   }
 }
 
+/** @param {string} name @param {Given} given */
 async function isStoragePossible(name, { store, onNotice }) {
   try {
     await openDatabase();
@@ -196,7 +218,7 @@ async function isStoragePossible(name, { store, onNotice }) {
   }
 }
 
-/** Ends what is opened when the caller's signal says so. */
+/** Ends what is opened when the caller's signal says so. @param {Given} given */
 function controllerFor({ signal }) {
   const controller = new AbortController();
   if (signal?.aborted) {

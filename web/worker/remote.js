@@ -41,7 +41,7 @@ export class Remote {
     this.url = url;
     this.name = nameOf(url);
     this.known = known;
-    this.#fetch = (...request) => fetch(...request); // which is not to be called as a method
+    this.#fetch = (address, how) => fetch(address, how); // which is not to be called as a method
     this.#signal = signal;
     this.conditional = new URL(url).origin === globalThis.location?.origin; // CORS wants to be asked about If-Range
   }
@@ -120,7 +120,8 @@ export class Remote {
     }
     if (!response.ok) {
       const again = PASSING.includes(status) || status >= 500;
-      throw failure("NetworkError", `${where} ${response.statusText}`.trim() + `: try again later.`, { again });
+      const advice = again ? "try again later" : "check the address";
+      throw failure("NetworkError", `${`${where} ${response.statusText}`.trim()}: ${advice}.`, { again });
     }
     if (WEB_PAGE.test(response.headers.get("Content-Type") ?? "")) {
       throw failure("InvalidFile", `${this.url} is a web page, not a model. ${adviceOn(this.url)}`);

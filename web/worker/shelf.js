@@ -5,6 +5,8 @@ import { changeManifest, getChunk, putChunk } from "./database.js";
 import { inMegabytes } from "./failure.js";
 import { storedBytes } from "./manifest.js";
 
+/** @typedef {import("./held.js").Bytes} Bytes */
+
 export class Shelf {
   #blobs = new Map();
   #onNotice;
@@ -28,7 +30,7 @@ export class Shelf {
 
   /**
    * @param {number} index
-   * @param {Uint8Array} bytes
+   * @param {Bytes} bytes
    * @param {string} sha256
    */
   async put(index, bytes, sha256) {
@@ -51,7 +53,7 @@ export class Shelf {
     });
   }
 
-  /** @param {number} index @returns {Promise<Uint8Array | undefined>} undefined: there is none, or it can't be read */
+  /** @param {number} index @returns {Promise<Bytes | undefined>} undefined: it is not there, or can't be read */
   async get(index) {
     try {
       const blob = this.#blobs.get(index) ?? (await getChunk(this.manifest.id, index));

@@ -5,6 +5,8 @@ import { failure } from "./failure.js";
 import { recent, room } from "./held.js";
 import { LOCAL, sha256Of } from "./manifest.js";
 
+/** @typedef {import("./held.js").Bytes} Bytes */
+
 const SAMPLE = 4; // chunks that are checked as they are read, chosen anew each time
 
 export class Stored {
@@ -23,12 +25,12 @@ export class Stored {
     this.#shelf = shelf;
     this.#remote = remote;
     this.#how = how;
-    this.#unchecked = new Set(sampleOf(this.#indices(), SAMPLE));
+    this.#unchecked = new Set(sampleOf(this.indices(), SAMPLE));
   }
 
   /**
    * @param {number} index of a chunk that is kept
-   * @returns {Promise<Uint8Array>} to be copied at once: `recent` owns it
+   * @returns {Promise<Bytes>} to be copied at once: `recent` owns it
    */
   async chunk(index) {
     const { id } = this.#shelf.manifest;
@@ -43,12 +45,14 @@ export class Stored {
     return this.#readings.get(index);
   }
 
-  /** Hash everything that is kept, and fetch again what is damaged. */
-  async verify() {
-    this.#doubt();
-    for (const index of this.#indices()) {
-      await this.chunk(index);
-    }
+  /** Check everything when it is next read. */
+  doubt() {
+    this.#unchecked = new Set(this.indices());
+  }
+
+  /** Of what is kept. @returns {number[]} */
+  indices() {
+    return this.#shelf.manifest.sha256.flatMap((hash, index) => (hash === null ? [] : [index]));
   }
 
   async #read(index) {
@@ -68,17 +72,9 @@ export class Stored {
     }
     const intact = bytes !== undefined && (await sha256Of(bytes)) === sha256[index];
     if (!intact) {
-      this.#doubt();
+      this.doubt();
     }
     return intact;
-  }
-
-  #doubt() {
-    this.#unchecked = new Set(this.#indices());
-  }
-
-  #indices() {
-    return this.#shelf.manifest.sha256.flatMap((hash, index) => (hash === null ? [] : [index]));
   }
 
   async #fetchAgain(index) {
@@ -91,11 +87,14 @@ export class Stored {
       if (error.code === "Cancelled") {
         throw error;
       }
-      throw failure("ChecksumMismatch", `${damaged} and can't be fetched again: ${error.message} ${remedy(url)}`);
+      const again = url.startsWith(LOCAL) ? "open the file again" : "load it again while the server can be reached";
+      const what = `${damaged} and can't be fetched again: ${error.message} Either ${again}, or delete this model.`;
+      throw failure("ChecksumMismatch", what);
     }
     const hash = await sha256Of(bytes);
     if (hash !== sha256[index]) {
-      throw failure("ChecksumMismatch", `${damaged}, and the server has other bytes there by now. ${remedy(url)}`);
+      const what = `${damaged}, and the server has other bytes there by now. Delete this model and download it anew.`;
+      throw failure("ChecksumMismatch", what);
     }
     await this.#shelf.put(index, bytes, hash);
     return bytes;
@@ -114,12 +113,6 @@ export class Stored {
     }
     throw failure("TruncatedFile", `${this.#remote.url} has no byte ${start}.`);
   }
-}
-
-function remedy(url) {
-  return url.startsWith(LOCAL)
-    ? "Delete this model and open the file again."
-    : "Load it again while the server can be reached, or delete this model and download it anew.";
 }
 
 /** Some of `values`, by chance. */
