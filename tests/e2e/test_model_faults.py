@@ -241,7 +241,9 @@ def test_a_model_deleted_while_it_loads_is_read_from_memory_and_not_kept(tab, se
     assert tab.evaluate(f"files.deleteModel({url!r})")
     server.stands_at = None
     server.moves.set()
-    assert is_whole(tab.finish())
+    result = tab.finish()
+    assert is_whole(result)
+    assert result["notices"] == []
     assert tab.models() == []
     assert tab.evaluate("countOfChunks()") == 0
 

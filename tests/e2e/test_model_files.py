@@ -139,6 +139,7 @@ def test_a_file_that_was_replaced_starts_over(visitor, tab, server, url, model, 
     (listed,) = tab.models()
     assert listed["key"] == result["key"]
     assert (listed["stored"], listed["complete"]) == (len(model.data), True)
+    assert tab.evaluate("countOfChunks()") == -(-len(model.data) // CHUNK)
     assert is_whole(tab.load(url, verify=True), model)
 
 
