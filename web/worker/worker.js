@@ -4,37 +4,22 @@
 
 import { openCodec } from "./codec.js";
 import * as files from "./files.js";
-import { coded, openGpu } from "./gpu.js";
+import { openGpu } from "./gpu.js";
+import { keepSnapshot, startPython } from "./python.js";
 
 /* global SHADERLM_ASSETS */
-const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 const started = start();
 started.catch(() => {}); // told to each call
 globalThis.shaderlm = { ready: started }; // for the console
 
-async function needWebAssembly() {
-  try {
-    await WebAssembly.compile(EMPTY_MODULE);
-  } catch (error) {
-    throw coded(
-      "NoWebAssembly",
-      `This browser refuses WebAssembly here (${error.message}). A Content-Security-Policy needs 'wasm-unsafe-eval' in ` +
-        "script-src; a browser's lockdown or strictest mode has to be left for this page.",
-    );
-  }
-}
-
 /** Resolves to the Python desk of web/worker.py. Throws NoWebAssembly. */
 async function start() {
-  await needWebAssembly();
-  const build = SHADERLM_ASSETS.pyodide;
-  const indexURL = new URL(build, import.meta.url).href;
-  const { loadPyodide } = await import(/* @vite-ignore */ `${indexURL}pyodide.mjs`);
-  const pyodide = await loadPyodide({ indexURL, packageBaseUrl: indexURL, packages: SHADERLM_ASSETS.packages });
+  const { pyodide, from } = await startPython(SHADERLM_ASSETS);
   const onPipelines = (done, total) => postMessage({ event: "progress", stage: "compile", done, total });
   const onLost = (message) => postMessage({ event: "notice", code: "DeviceLost", message });
   const open = async () => (globalThis.shaderlm.gpu = await openGpu(onPipelines, onLost));
-  globalThis.shaderlm.pyodide = pyodide;
+  Object.assign(globalThis.shaderlm, { pyodide, from });
+  const build = SHADERLM_ASSETS.pyodide;
   pyodide.registerJsModule("shaderlm_browser", { openGpu: open, openCodec, files, openModel: files.openModel, build });
   return pyodide.pyimport("shaderlm.web.worker").desk;
 }
@@ -65,6 +50,9 @@ addEventListener("message", async ({ data: { id, call, source, expected, file_op
       });
     const name = source instanceof Blob ? { source: source.name } : source ? { source } : {};
     await desk.receive(id, call, JSON.stringify({ ...given, ...name }), openFile, post);
+    if (call === "load") {
+      keepSnapshot(SHADERLM_ASSETS);
+    }
   } catch (error) {
     post("error", JSON.stringify({ code: error.code ?? "InternalError", message: error.message }));
   } finally {
