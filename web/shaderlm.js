@@ -99,6 +99,20 @@ export async function load(source, { onProgress, onNotice, signal, expected, ver
   }
 }
 
+/**
+ * What is kept of models in this browser, the last used first.
+ * @returns {Promise<{ key: string, url: string, name: string, size: number, stored: number, complete: boolean,
+ *   last_used: number }[]>}
+ */
+export function listModels() {
+  return prepare().call({ call: "list_models" });
+}
+
+/** Free the space of a model, by its address as listed. Gives whether it was there. A loaded one goes on working. */
+export function deleteModel(url) {
+  return prepare().call({ call: "delete_model", url });
+}
+
 /** A loaded model. Calls queue. Options carry the names of the Python package: max_tokens, temperature, top_p, ... */
 export class Model {
   constructor(desk, facts, listener) {

@@ -86,6 +86,11 @@ function copied(file) {
   return name;
 }
 
+/** As `fetch` wants it. */
+function integrity(file) {
+  return `sha256-${createHash("sha256").update(readFileSync(file)).digest("base64")}`;
+}
+
 /** What the service worker keeps: every file but those that are fetched anew each time, and a version of them all. */
 function site() {
   const names = readdirSync(out, { recursive: true, withFileTypes: true })
@@ -97,6 +102,6 @@ function site() {
   for (const name of names) {
     version.update(`${name}\0`).update(readFileSync(join(out, name)));
   }
-  const files = names.map((path) => ({ path, size: statSync(join(out, path)).size }));
+  const files = names.map((path) => ({ path, size: statSync(join(out, path)).size, sha256: integrity(join(out, path)) }));
   return { version: version.digest("hex").slice(0, 16), files };
 }

@@ -24,6 +24,9 @@ async function start() {
   return pyodide.pyimport("shaderlm.web.worker").desk;
 }
 
+// Calls that need no Python.
+const OF_FILES = { list_models: () => files.listModels(), delete_model: ({ url }) => files.deleteModel(url) };
+
 const signals = new Map(); // calls under way that can be given up before Python knows of them
 
 addEventListener("message", async ({ data: { id, call, source, expected, file_options = {}, ...given } }) => {
@@ -34,6 +37,10 @@ addEventListener("message", async ({ data: { id, call, source, expected, file_op
   if (call === "cancel") {
     signals.get(given.target)?.abort();
     (await started).cancel(given.target);
+    return;
+  }
+  if (OF_FILES[call]) {
+    postMessage({ id, result: await OF_FILES[call](given) });
     return;
   }
   const controller = new AbortController();

@@ -1,0 +1,150 @@
+// A conversation: what was said, the answer under way, and the list on the screen.
+
+import { find, show } from "./dom.js";
+import { AnswerMessage, userMessage } from "./message.js";
+import { Speaker } from "./speaker.js";
+import { texts } from "./texts.js";
+
+const LOST = ["DeviceLost", "OutOfMemory", "ModelClosed", "KernelError", "InternalError"]; // loading anew may help
+const NEAR = 60; // px from the end within which the reader counts as being there
+
+export class Chat {
+  #messages = []; // { role, content }
+  #answers = []; // AnswerMessages, one for each answer
+  #controller = null; // of the answer under way
+  #speaker = new Speaker();
+  #list = find("messages");
+  #scroller = find("main");
+  #follows = true; // whether the reader is at the end
+  #given;
+
+  /** `given`: { model(), options(), system(), reload(), onBusy(busy) } */
+  constructor(given) {
+    this.#given = given;
+    this.#scroller.addEventListener("scroll", () => (this.#follows = this.#isAtEnd()), { passive: true });
+  }
+
+  get isBusy() {
+    return this.#controller !== null;
+  }
+
+  get isEmpty() {
+    return this.#messages.length === 0;
+  }
+
+  /** The reader says something. */
+  send(content) {
+    this.#answers.at(-1)?.settle();
+    this.#messages.push({ role: "user", content });
+    this.#list.append(userMessage(content));
+    return this.#answer();
+  }
+
+  /** Another answer to the last message. */
+  regenerate() {
+    if (this.isBusy) {
+      return undefined;
+    }
+    this.#answers.pop()?.element.remove();
+    if (this.#messages.at(-1)?.role === "assistant") {
+      this.#messages.pop();
+    }
+    return this.#answer();
+  }
+
+  stop() {
+    this.#controller?.abort();
+  }
+
+  /** Forget all that was said. */
+  clear() {
+    this.stop();
+    this.#messages = [];
+    this.#answers = [];
+    this.#list.replaceChildren();
+    show(find("empty"));
+  }
+
+  async #answer() {
+    const controller = (this.#controller = new AbortController());
+    const shown = new AnswerMessage(() => this.#follow());
+    this.#answers.push(shown);
+    this.#list.append(shown.element);
+    show(find("empty"), false);
+    this.#given.onBusy(true);
+    working(texts.thinking);
+    this.#scrollToEnd();
+    let completion = null;
+    try {
+      completion = await this.#stream(shown, controller);
+      shown.finish(completion, { regenerate: () => this.regenerate() });
+    } catch (error) {
+      shown.fail(error, this.#waysOut(error));
+    }
+    if (this.#controller === controller) {
+      this.#ended(shown);
+    }
+  }
+
+  async #stream(shown, controller) {
+    const system = this.#given.system();
+    const messages = system ? [{ role: "system", content: system }, ...this.#messages] : [...this.#messages];
+    const onProgress = (progress) => working(workingOn(progress));
+    const options = { ...this.#given.options(), signal: controller.signal, onProgress };
+    for await (const chunk of this.#given.model().streamChat(messages, options)) {
+      if (chunk.completion) {
+        return chunk.completion;
+      }
+      if (this.#controller === controller) {
+        working("");
+        shown.push(chunk);
+        this.#speaker.push(chunk.text);
+      }
+    }
+    return null;
+  }
+
+  #ended(shown) {
+    this.#controller = null;
+    if (shown.text) {
+      this.#messages.push({ role: "assistant", content: shown.text });
+    }
+    this.#speaker.end();
+    working("");
+    this.#follow();
+    this.#given.onBusy(false);
+  }
+
+  #waysOut(error) {
+    const again = [texts.again, () => this.regenerate()];
+    return LOST.includes(error.code) ? [again, [texts.reload, () => this.#given.reload()]] : [again];
+  }
+
+  #isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+    return scrollHeight - scrollTop - clientHeight < NEAR;
+  }
+
+  #follow() {
+    if (this.#follows) {
+      this.#scrollToEnd();
+    }
+  }
+
+  #scrollToEnd() {
+    this.#follows = true;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  }
+}
+
+function workingOn({ stage, done, total }) {
+  return stage === "prefill" && done < total ? texts.reading(done, total) : texts.thinking;
+}
+
+function working(text) {
+  const line = find("working");
+  if (line.textContent !== text) {
+    line.textContent = text;
+    show(line, Boolean(text));
+  }
+}

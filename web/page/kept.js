@@ -1,0 +1,28 @@
+// Small things that the page keeps between visits. Where storage is refused, nothing is kept, and nothing fails.
+
+const PREFIX = "shaderlm.";
+
+/** What was kept under a name, or `fallback`. */
+export function recall(name, fallback = null) {
+  try {
+    return JSON.parse(localStorage.getItem(PREFIX + name)) ?? fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+export function keep(name, value) {
+  try {
+    localStorage.setItem(PREFIX + name, JSON.stringify(value));
+  } catch {
+    // refused, or full
+  }
+}
+
+export function forget(name) {
+  try {
+    localStorage.removeItem(PREFIX + name);
+  } catch {
+    // refused
+  }
+}

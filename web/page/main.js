@@ -1,0 +1,193 @@
+// The page: what the browser can run, a model that the reader chooses, a chat with it. Everything heavy is in a worker,
+// which starts when the page has been drawn.
+
+import { load, prepare } from "../shaderlm.js";
+import { Chat } from "./chat.js";
+import { find, show } from "./dom.js";
+import { forget, keep, recall } from "./kept.js";
+import { Loading } from "./loading.js";
+import { workOffline } from "./offline.js";
+import { Picker } from "./picker.js";
+import { notice } from "./problem.js";
+import { Settings } from "./settings.js";
+import { readSite } from "./site.js";
+import { Speaker } from "./speaker.js";
+import { inspectBrowser, showSupport } from "./support.js";
+import { fill, texts } from "./texts.js";
+
+const FINE_POINTER = matchMedia("(pointer: fine)"); // where focus calls no keyboard onto the screen
+
+let model = null;
+let source = null; // of the model
+let picker = null;
+let freed = null; // the promise that the model before takes no memory any more
+const speaker = new Speaker();
+
+fill(document);
+const settings = new Settings();
+const loading = new Loading({ load: loadFrom, onReady: ready, onEnd: givenUp });
+const chat = new Chat({
+  model: () => model,
+  options: () => settings.options,
+  system: () => settings.system,
+  reload: () => start(source),
+  onBusy: showBusy,
+});
+listen();
+find("support").textContent = texts.checking;
+afterPaint(begin);
+
+async function begin() {
+  const site = await readSite();
+  brand(site);
+  picker = new Picker(site, start, (text) => speaker.say(text));
+  await check();
+}
+
+async function check() {
+  const found = await inspectBrowser();
+  showSupport(find("support"), found, check);
+  show(find("choose"), !found.reason);
+  if (found.reason) {
+    return;
+  }
+  prepare();
+  await picker.refresh();
+  const last = recall("model");
+  if (last && picker.isKept(last) && !recall("loading")) {
+    start(picker.sourceOf(last));
+  }
+  workOffline();
+}
+
+/** Load a model, in place of the one that is loaded. */
+function start(chosen) {
+  chat.stop();
+  freed = model?.unload().catch(() => {}) ?? freed; // what is lost is free
+  model = null;
+  if (typeof chosen.place === "string") {
+    keep("loading", chosen.place); // one that ends the tab is not begun again by itself
+    navigator.storage?.persist?.().catch(() => {});
+  }
+  loading.start(chosen);
+  showStart();
+}
+
+/** What `loading` calls. */
+async function loadFrom({ place, expected }, { signal, onProgress }) {
+  await freed; // two models may not fit side by side
+  return load(place, { expected, signal, onProgress, onNotice: ({ message }) => notice(message) });
+}
+
+function givenUp() {
+  forget("loading");
+  picker.refresh(null);
+  showStart();
+}
+
+function ready(loaded, chosen) {
+  forget("loading");
+  model = loaded;
+  source = chosen;
+  const url = typeof chosen.place === "string" ? chosen.place : null;
+  if (url) {
+    keep("model", url);
+  }
+  loaded.warnings.forEach((warning) => notice(warning));
+  find("model-name").textContent = chosen.name;
+  find("to-models").setAttribute("aria-label", texts.models(chosen.name));
+  speaker.say(texts.loaded(chosen.name));
+  picker.refresh(url);
+  showChat();
+}
+
+// Views
+
+function showStart() {
+  show(find("chat"), false);
+  show(find("composer"), false);
+  show(find("start"));
+  show(find("choose"), !loading.isUnderWay);
+  show(find("back"), model !== null && !loading.isUnderWay);
+}
+
+function showChat() {
+  show(find("start"), false);
+  show(find("chat"));
+  show(find("composer"));
+  show(find("to-models"));
+  show(find("new-chat"));
+  fitPrompt();
+  if (FINE_POINTER.matches) {
+    find("prompt").focus();
+  }
+}
+
+function showBusy(isBusy) {
+  const hadFocus = [find("send"), find("stop")].includes(document.activeElement);
+  show(find("send"), !isBusy);
+  show(find("stop"), isBusy);
+  if (hadFocus && FINE_POINTER.matches) {
+    (isBusy ? find("stop") : find("prompt")).focus();
+  }
+}
+
+function brand({ title, logo, notice: words }) {
+  document.title = title;
+  find("brand").textContent = title;
+  find("site-notice").textContent = words;
+  show(find("site-notice"), Boolean(words));
+  if (logo) {
+    find("logo").src = logo;
+    show(find("logo"));
+  }
+}
+
+// What the reader does
+
+function listen() {
+  const prompt = find("prompt");
+  find("composer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    send();
+  });
+  prompt.addEventListener("input", fitPrompt);
+  prompt.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      send();
+    }
+  });
+  find("stop").addEventListener("click", () => chat.stop());
+  addEventListener("keydown", (event) => event.key === "Escape" && !find("settings").open && chat.stop());
+  find("to-models").addEventListener("click", () => {
+    showStart();
+    find("main").focus();
+  });
+  find("back").addEventListener("click", showChat);
+  find("new-chat").addEventListener("click", () => {
+    chat.clear();
+    showChat();
+  });
+}
+
+function send() {
+  const text = find("prompt").value.trim();
+  if (text && !chat.isBusy && model) {
+    find("prompt").value = "";
+    fitPrompt();
+    chat.send(text);
+  }
+}
+
+/** The field is as high as its text; style.css says how high at most. */
+function fitPrompt() {
+  const prompt = find("prompt");
+  prompt.rows = 1;
+  const line = parseFloat(getComputedStyle(prompt).lineHeight);
+  prompt.rows = Math.min(8, Math.max(1, Math.floor(prompt.scrollHeight / line)));
+}
+
+function afterPaint(action) {
+  requestAnimationFrame(() => setTimeout(action));
+}

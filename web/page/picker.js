@@ -1,0 +1,154 @@
+// The models that the reader can choose from: the site's catalogue, what is kept here, an address, a file.
+
+import { deleteModel, listModels } from "../shaderlm.js";
+import { button, element, find, show } from "./dom.js";
+import { addressOf, fileName, isAllowed } from "./site.js";
+import { texts } from "./texts.js";
+
+export class Picker {
+  #site;
+  #choose;
+  #say;
+  #stored = []; // as listModels gives them
+  #used = null; // the address of the loaded model
+
+  /**
+   * @param {object} site as readSite gives it
+   * @param {(source: import("./loading.js").Source) => void} choose
+   * @param {(text: string) => void} say for screen readers
+   */
+  constructor(site, choose, say) {
+    this.#site = site;
+    this.#choose = choose;
+    this.#say = say;
+    find("by-url").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#chooseUrl(find("url").value);
+    });
+    find("file").addEventListener("change", ({ target }) => {
+      this.chooseFile(target.files[0]);
+      target.value = ""; // so that the same file can be chosen again
+    });
+    this.#acceptDrops();
+    this.#draw();
+  }
+
+  /** See anew what is kept. `used`: the address of the model that is loaded. */
+  async refresh(used = this.#used) {
+    this.#used = used;
+    this.#stored = await listModels().catch(() => []);
+    this.#draw();
+  }
+
+  /** What is known of a model by its address. */
+  sourceOf(url) {
+    const entry = this.#site.catalogue.find((known) => known.url === url);
+    return { name: entry?.title ?? fileName(url), place: url, expected: entry?.expected };
+  }
+
+  /** Whether a model is kept whole. */
+  isKept(url) {
+    return this.#stored.some((row) => row.url === url && row.complete);
+  }
+
+  chooseFile(file) {
+    if (!file) {
+      return;
+    }
+    const isModel = /\.gguf$/i.test(file.name);
+    find("url-problem").textContent = isModel ? "" : texts.notGguf(file.name);
+    if (isModel) {
+      this.#choose({ name: file.name, place: file });
+    }
+  }
+
+  #chooseUrl(text) {
+    const url = addressOf(text);
+    const allowed = url && isAllowed(url, this.#site.origins);
+    const complaint = !url ? texts.badUrl : allowed ? "" : texts.notAllowed(url.origin, this.#site.origins);
+    find("url-problem").textContent = complaint;
+    find("url").setAttribute("aria-invalid", String(Boolean(complaint)));
+    if (complaint) {
+      find("url").focus();
+    } else {
+      this.#choose(this.sourceOf(url.href));
+    }
+  }
+
+  #draw() {
+    const { catalogue, broken } = this.#site;
+    const rows = catalogue.map((entry, index) => this.#catalogueRow(entry, index === 0));
+    const none = element("li", { className: "muted", textContent: broken ? texts.noSite : texts.noCatalogue });
+    find("catalogue").replaceChildren(...(rows.length ? rows : [none]));
+    find("stored").replaceChildren(...this.#stored.map((row) => this.#storedRow(row)));
+    show(find("stored-part"), this.#stored.length > 0);
+  }
+
+  #catalogueRow(entry, isFirst) {
+    const stored = this.#stored.find(({ url }) => url === entry.url);
+    const text = stored ? this.#startText(stored) : texts.start(entry.size);
+    const start = button(text, () => this.#choose(this.sourceOf(entry.url)), { className: isFirst ? "primary" : "" });
+    return row(entry.title, texts.modelFacts(entry), start);
+  }
+
+  #startText({ complete, size, stored }) {
+    return complete ? texts.startStored : texts.resume(size ? size - stored : 0);
+  }
+
+  #storedRow(stored) {
+    const { name } = this.sourceOf(stored.url);
+    const isUsed = stored.url === this.#used;
+    const facts = [texts.storedFacts(stored), isUsed && texts.inUse].filter(Boolean).join(" · ");
+    const start = !isUsed && button(this.#startText(stored), () => this.#choose(this.sourceOf(stored.url)));
+    return row(name, facts, start, this.#deleting(stored, name));
+  }
+
+  // A first click asks, a second one deletes; leaving the button takes the question back.
+  #deleting({ url, stored }, name) {
+    const label = texts.deleteLabel(name);
+    const ask = button(texts.delete, () => this.#delete(ask, url, stored, name), { className: "quiet", "aria-label": label });
+    ask.addEventListener("blur", () => {
+      delete ask.dataset.sure;
+      ask.textContent = texts.delete;
+      ask.setAttribute("aria-label", label);
+    });
+    return ask;
+  }
+
+  async #delete(ask, url, stored, name) {
+    if (!ask.dataset.sure) {
+      ask.dataset.sure = "asked";
+      ask.textContent = texts.deleteSure(stored);
+      ask.removeAttribute("aria-label");
+      return;
+    }
+    await deleteModel(url);
+    this.#say(texts.deleted(name, stored));
+    await this.refresh();
+    find("start-title").focus();
+  }
+
+  #acceptDrops() {
+    const isFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+    addEventListener("dragover", (event) => {
+      if (isFile(event)) {
+        event.preventDefault();
+        show(find("drop"));
+      }
+    });
+    addEventListener("dragleave", ({ relatedTarget }) => relatedTarget === null && show(find("drop"), false));
+    addEventListener("drop", (event) => {
+      show(find("drop"), false);
+      if (isFile(event)) {
+        event.preventDefault();
+        this.chooseFile(event.dataTransfer.files[0]);
+      }
+    });
+  }
+}
+
+function row(title, facts, ...buttons) {
+  const about = element("div", { className: "about" }, element("strong", { textContent: title }));
+  about.append(element("span", { className: "muted", textContent: facts }));
+  return element("li", {}, about, element("div", { className: "row" }, ...buttons));
+}
