@@ -1,6 +1,7 @@
 """A browser for the tests of what runs in one, and what the tests of model files share."""
 
 import asyncio
+import inspect
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,17 @@ def browser() -> Iterator[tuple[asyncio.Runner, Browser]]:
     """A running Chromium, and the loop that steps it."""
     with running_browser() as running:
         yield running
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Tests that are coroutines run in the browser's loop."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    runner, _ = pyfuncitem.funcargs["browser"]
+    names = inspect.signature(pyfuncitem.obj).parameters
+    runner.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 @pytest.fixture

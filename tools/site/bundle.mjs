@@ -5,7 +5,7 @@
 // into the service worker, and `policy` as Content-Security-Policy into index.html.
 
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, extname, join, relative, sep } from "node:path";
 
@@ -102,6 +102,6 @@ function site() {
   for (const name of names) {
     version.update(`${name}\0`).update(readFileSync(join(out, name)));
   }
-  const files = names.map((path) => ({ path, size: statSync(join(out, path)).size, sha256: integrity(join(out, path)) }));
+  const files = names.map((path) => ({ path, sha256: integrity(join(out, path)) }));
   return { version: version.digest("hex").slice(0, 16), files };
 }

@@ -96,8 +96,8 @@ export class Chat {
         return chunk.completion;
       }
       if (this.#controller === controller) {
-        working("");
         shown.push(chunk);
+        working(shown.text ? "" : texts.thinking);
         this.#speaker.push(chunk.text);
       }
     }
@@ -106,9 +106,7 @@ export class Chat {
 
   #ended(shown) {
     this.#controller = null;
-    if (shown.text) {
-      this.#messages.push({ role: "assistant", content: shown.text });
-    }
+    this.#messages.push({ role: "assistant", content: shown.text }); // an empty one, too: templates want turns
     this.#speaker.end();
     working("");
     this.#follow();

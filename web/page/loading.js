@@ -16,6 +16,7 @@ export class Loading {
   #source = null;
   #controller = null;
   #speed = new Speed();
+  #come = null; // how much of the model there is, as last told
   #given;
 
   /**
@@ -40,6 +41,7 @@ export class Loading {
     this.#controller?.abort();
     this.#source = source;
     this.#speed = new Speed();
+    this.#come = null;
     const controller = (this.#controller = new AbortController());
     this.#begin();
     try {
@@ -89,18 +91,20 @@ export class Loading {
     } else {
       show(find("pause"), false);
     }
-    const speed = from === "network" ? this.#speed.perSecond : null;
-    const left = speed && total ? (total - done) / speed : null;
     if (total) {
       Object.assign(find("download-bar"), { max: total, value: done });
     }
-    find("download-facts").textContent = texts.downloadFacts({ done, total, from, speed, left });
+    const speed = from === "network" ? this.#speed.perSecond : null;
+    const left = speed && total ? (total - done) / speed : null;
+    this.#come = { done, total, from };
+    find("download-facts").textContent = texts.downloadFacts({ ...this.#come, speed, left });
   }
 
   #pause() {
     this.#controller.abort(); // what has arrived is stored, and loading again goes on behind it
     find("loading").classList.add("paused");
     find("loading-title").textContent = texts.pausedTitle(this.#source.name);
+    find("download-facts").textContent = this.#come ? texts.downloadFacts(this.#come) : "";
     this.#offer(texts.goOn);
   }
 

@@ -108,7 +108,7 @@ function showStart() {
   show(find("composer"), false);
   show(find("start"));
   show(find("choose"), !loading.isUnderWay);
-  show(find("back"), model !== null && !loading.isUnderWay);
+  show(find("return"), model !== null && !loading.isUnderWay);
 }
 
 function showChat() {

@@ -88,7 +88,8 @@ export class Picker {
     const stored = this.#stored.find(({ url }) => url === entry.url);
     const text = stored ? this.#startText(stored) : texts.start(entry.size);
     const start = button(text, () => this.#choose(this.sourceOf(entry.url)), { className: isFirst ? "primary" : "" });
-    return row(entry.title, texts.modelFacts(entry), start);
+    const used = element("span", { className: "muted", textContent: texts.inUse });
+    return row(entry.title, texts.modelFacts(entry), entry.url === this.#used ? used : start);
   }
 
   #startText({ complete, size, stored }) {
@@ -99,8 +100,9 @@ export class Picker {
     const { name } = this.sourceOf(stored.url);
     const isUsed = stored.url === this.#used;
     const facts = [texts.storedFacts(stored), isUsed && texts.inUse].filter(Boolean).join(" · ");
-    const start = !isUsed && button(this.#startText(stored), () => this.#choose(this.sourceOf(stored.url)));
-    return row(name, facts, start, this.#deleting(stored, name));
+    const isOffered = isUsed || this.#site.catalogue.some(({ url }) => url === stored.url); // above
+    const start = !isOffered && button(this.#startText(stored), () => this.#choose(this.sourceOf(stored.url)));
+    return row(name, facts, ...[start, this.#deleting(stored, name)].filter(Boolean));
   }
 
   // A first click asks, a second one deletes; leaving the button takes the question back.

@@ -18,7 +18,8 @@ export const texts = {
   urlHint: "https://…/model.gguf",
   load: "Load",
   openFile: "Open a file…",
-  dropHint: "or drop a .gguf file anywhere on this page. It is not uploaded.",
+  dropHint: "Or drop a .gguf file anywhere on this page.",
+  fileHint: "It is read here, and not uploaded.",
   dropNow: "Drop the model file to load it",
   backToChat: "Back to the chat",
 
@@ -65,7 +66,7 @@ export const texts = {
   // Models to choose from
   start: (size) => (size ? `Download and start (${bytes(size)})` : "Download and start"),
   startStored: "Start",
-  resume: (size) => (size ? `Go on with the download (${bytes(size)} to go)` : "Go on with the download"),
+  resume: (size) => (size ? `Resume (${bytes(size)} to go)` : "Resume"),
   modelFacts: ({ size, licence }) => [size && bytes(size), licence].filter(Boolean).join(" · "),
   storedFacts: ({ stored, size, complete }) =>
     complete ? bytes(stored) : `${bytes(stored)}${size ? ` of ${bytes(size)}` : ""}, not whole yet`,
@@ -90,12 +91,12 @@ export const texts = {
   shaders: "Shaders",
   pause: "Pause",
   cancel: "Cancel",
-  goOn: "Go on",
+  goOn: "Resume",
   again: "Try again",
   waiting: "waiting",
   starting: "starting",
   readyShort: "ready",
-  downloadFacts: ({ done, total, from, speed, left }) => {
+  downloadFacts: ({ done, total, from, speed = null, left = null }) => {
     const amount = total ? `${bytes(done)} of ${bytes(total)}` : bytes(done);
     const source = { cache: "from this device", file: "from the file" }[from];
     const parts = [amount, source, speed && `${bytes(speed)}/s`, left !== null && `${duration(left)} left`];
@@ -125,7 +126,7 @@ export const texts = {
     const parts = [
       `${count(usage.completion_tokens)} ${usage.completion_tokens === 1 ? "token" : "tokens"}`,
       timings.decode_tokens_per_second > 0 && `${rate(timings.decode_tokens_per_second)} tokens/s`,
-      `first after ${duration(timings.time_to_first_token)}`,
+      usage.completion_tokens > 0 && `first after ${duration(timings.time_to_first_token)}`,
       { length: "ended at its limit", cancelled: "stopped" }[finish_reason],
     ];
     return parts.filter(Boolean).join(" · ");

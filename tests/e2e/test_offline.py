@@ -1,0 +1,115 @@
+"""What the service worker keeps: the page opens without a network, and is always of one version."""
+
+import hashlib
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faulty_site import FaultySite, serving_site
+from reader import Reader, visit
+
+from site_server import serving
+from tiny_model import TINY, goldens
+
+CHAT = goldens()["chat"]
+CACHES = "caches.keys().then((names) => names.sort())"
+TITLE = "(async () => (await (await fetch('index.html')).text()).match(/<title>(.*)</)[1])()"
+
+
+@pytest.fixture
+def faulty(site) -> Iterator[FaultySite]:
+    with serving_site(site, TINY) as server:
+        yield server
+
+
+async def kept(reader: Reader) -> None:
+    """Wait until a version is kept."""
+    await reader.page.evaluate("navigator.serviceWorker.ready.then(({ active }) => active.state)")
+
+
+def release(server: FaultySite, title: str, *, whole: bool = True) -> None:
+    """Put a new version on the server, or only its list of files."""
+    index = (server.folder / "index.html").read_text().replace("<title>shaderlm<", f"<title>{title}<").encode()
+    worker = (server.folder / "sw.js").read_text()
+    digest = b64encode(hashlib.sha256(index).digest()).decode()
+    worker = re.sub(r'(path:"index\.html",sha256:"sha256-)[^"]+', rf"\g<1>{digest}", worker)
+    server.replaced["sw.js"] = re.sub(r'version:"\w+"', f'version:"{title}"', worker).encode()
+    if whole:
+        server.replaced["index.html"] = index
+
+
+async def ask_for_updates(reader: Reader) -> None:
+    """As the browser does of its own accord at each visit."""
+    await reader.page.evaluate("""navigator.serviceWorker.ready.then(async (registration) => {
+      await registration.update().catch(() => {});
+      const { installing } = registration;
+      await new Promise((resolve) => installing ? installing.addEventListener("statechange", resolve) : resolve());
+    })""")
+
+
+async def test_without_a_server_the_page_opens_and_chats(browser, site):
+    with serving("--model", str(TINY)) as server:
+        reader = await visit(browser[1], server.address)
+        await reader.start_default()
+        await reader.set_options(temperature="0")
+        await kept(reader)
+    asked = len(reader.asked)
+    await reader.page.reload()
+    await reader.prompt.wait_for()
+    assert await reader.say(CHAT.messages[-1]["content"]) == CHAT.text
+    assert [url for url in reader.asked[asked:] if "/models/" in url] == []
+    await reader.context.close()
+
+
+async def test_the_newest_settings_are_taken_and_models_pass_by(browser, faulty):
+    reader = await visit(browser[1], faulty.address)
+    await kept(reader)
+    faulty.replaced["site.json"] = json.dumps({"title": "House models", "catalogue": [], "origins": []}).encode()
+    await reader.page.reload()
+    await reader.see("House models")
+    assert await reader.page.evaluate("fetch('models/tiny.gguf').then((got) => got.status)") == 200
+    names = await reader.page.evaluate(
+        "caches.keys().then((names) => Promise.all(names.map(async (name) => (await (await caches.open(name)).keys())"
+        ".map(({ url }) => new URL(url).pathname)))).then((all) => all.flat())"
+    )
+    assert sorted(names) == sorted([*kept_files(faulty.folder), "/site.json"])
+    await reader.context.close()
+
+
+def kept_files(site: Path) -> list[str]:
+    names = json.loads((site / "manifest.json").read_text())
+    return [f"/{name}" for name in names if name not in ("_headers", "site.json", "sw.js")]
+
+
+async def test_a_new_version_is_taken_whole_when_the_reader_says_so(browser, faulty):
+    reader = await visit(browser[1], faulty.address)
+    await kept(reader)
+    await reader.page.reload()
+    before = await reader.page.evaluate(CACHES)
+    release(faulty, "second")
+    await ask_for_updates(reader)
+    await reader.see("A new version of this page is here.")
+    assert await reader.page.evaluate(TITLE) == "shaderlm"
+    async with reader.page.expect_navigation():
+        await reader.button("Use it now").click()
+    assert await reader.page.evaluate(TITLE) == "second"
+    after = await reader.page.evaluate(CACHES)
+    assert len(before) == len(after) == 2
+    assert [name for name in after if name.endswith(" second")]
+    await reader.context.close()
+
+
+async def test_a_version_of_which_a_file_is_another_is_not_taken(browser, faulty):
+    reader = await visit(browser[1], faulty.address)
+    await kept(reader)
+    await reader.page.reload()
+    before = await reader.page.evaluate(CACHES)
+    release(faulty, "half", whole=False)
+    await ask_for_updates(reader)
+    assert await reader.page.evaluate("navigator.serviceWorker.ready.then(({ waiting }) => waiting === null)")
+    assert await reader.page.evaluate(CACHES) == before
+    assert await reader.page.evaluate(TITLE) == "shaderlm"
+    await reader.context.close()

@@ -1,0 +1,284 @@
+"""The page, as somebody meets it who comes for the first time: it finds the GPU, fetches a model, and chats."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import Iterator
+
+import pytest
+from faulty_site import CHUNK, FaultySite, serving_site
+from playwright.async_api import Browser
+from reader import Reader, drop_file, visit
+
+from site_server import SiteServer, serving
+from tiny_model import TINY, goldens
+
+CHAT, TALE, SYSTEM, MEMORY, COUNTING = (goldens()[name] for name in ("chat", "tale", "system", "memory", "counting"))
+GREEDY = {"temperature": "0"}
+Running = tuple[asyncio.Runner, Browser]
+
+
+@pytest.fixture(scope="module")
+def web(site) -> Iterator[SiteServer]:
+    with serving("--model", str(TINY)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def reader(browser: Running, web: SiteServer) -> Iterator[Reader]:
+    """Has loaded the default model, which is the tiny one, and draws the likeliest token."""
+
+    async def come() -> Reader:
+        reader = await visit(browser[1], web.address)
+        await reader.start_default()
+        await reader.set_options(**GREEDY)
+        return reader
+
+    reader = browser[0].run(come())
+    yield reader
+    browser[0].run(reader.context.close())
+
+
+@pytest.fixture
+def faulty(site) -> Iterator[FaultySite]:
+    """A site whose default model is the tiny one, in small chunks."""
+    with serving_site(site, TINY) as server:
+        yield server
+
+
+def question(golden) -> str:
+    return golden.messages[-1]["content"]
+
+
+# The first visit
+
+
+async def test_it_is_drawn_before_any_webassembly_is_fetched(browser, web):
+    reader = await visit(browser[1], web.address)
+    async with reader.context.expect_event("request", lambda request: request.url.endswith(".wasm")) as expected:
+        pass
+    request = await expected.value
+    await request.response()
+    painted = await reader.page.evaluate(
+        "performance.timeOrigin + performance.getEntriesByName('first-contentful-paint')[0].startTime"
+    )
+    assert painted < request.timing["startTime"]
+    await reader.context.close()
+
+
+async def test_it_tells_what_this_browser_can_run(browser, reader):
+    await reader.button(re.compile("^Model: ")).click()
+    await reader.see("Ready: ")
+    await reader.page.get_by_text("Details").click()
+    await reader.see("Largest buffer")
+    await reader.button("Back to the chat").click()
+
+
+async def test_an_answer_is_the_models(browser, reader):
+    await reader.button("New chat").click()
+    assert await reader.say(question(CHAT)) == CHAT.text
+    tokens = len(CHAT.ids) - 1
+    assert re.fullmatch(rf"{tokens} tokens · [\d.,]+ tokens/s · first after [\d.,]+ s", await reader.stats())
+
+
+async def test_the_model_knows_what_was_said_before(browser, reader):
+    await reader.button("New chat").click()
+    told, _, _ = (message["content"] for message in MEMORY.messages)
+    await reader.say(told)
+    assert await reader.say(question(MEMORY)) == MEMORY.text
+
+
+async def test_the_model_is_told_the_system_prompt(browser, reader):
+    await reader.button("New chat").click()
+    await reader.set_options(system=SYSTEM.messages[0]["content"], **GREEDY)
+    assert await reader.say(question(SYSTEM)) == SYSTEM.text
+    await reader.set_options(**GREEDY)
+
+
+async def test_an_answer_ends_at_the_limit_that_is_set(browser, reader):
+    await reader.button("New chat").click()
+    await reader.set_options(max_tokens="3", **GREEDY)
+    answer = await reader.say(question(TALE))
+    assert TALE.text.startswith(answer)
+    assert (await reader.stats()).startswith("3 tokens ")
+    await reader.set_options(**GREEDY)
+
+
+async def test_settings_stay_within_their_bounds(browser, reader):
+    await reader.set_options(temperature="7", top_p="0.333", top_k="-1", seed="1.5")
+    await reader.button("Settings").click()
+    fields = {name: await reader.page.locator(f"#option-{name}").input_value() for name in ("temperature", "top_p")}
+    fields |= {name: await reader.page.locator(f"#option-{name}").input_value() for name in ("top_k", "seed")}
+    await reader.button("Done").click()
+    assert fields == {"temperature": "2", "top_p": "0.35", "top_k": "0", "seed": "2"}
+    await reader.set_options(**GREEDY)
+
+
+async def test_an_answer_can_be_stopped(browser, reader):
+    await reader.button("New chat").click()
+    await reader.page.evaluate("""() => {
+      const watch = new MutationObserver(() => {
+        if (document.querySelector(".answer > .text")?.textContent) {
+          watch.disconnect();
+          document.getElementById("stop").click();
+        }
+      });
+      watch.observe(document.getElementById("messages"), { subtree: true, childList: true, characterData: true });
+    }""")
+    answer = await reader.say(question(TALE))
+    assert TALE.text.startswith(answer)
+    assert len(answer) < len(TALE.text) / 2
+    assert (await reader.stats()).endswith(" · stopped")
+
+
+async def test_an_answer_can_be_generated_anew(browser, reader):
+    await reader.button("New chat").click()
+    await reader.set_options(max_tokens="2", **GREEDY)
+    await reader.say(question(COUNTING))
+    await reader.set_options(**GREEDY)
+    await reader.button("Regenerate").click()
+    assert await reader.answer() == COUNTING.text
+    assert await reader.answers.count() == 1
+
+
+async def test_all_works_by_keyboard(browser, reader):
+    await reader.button("New chat").focus()
+    await reader.page.keyboard.press("Enter")
+    await reader.page.keyboard.type(question(CHAT))  # the message has the focus
+    await reader.page.keyboard.press("Shift+Enter")
+    await reader.page.keyboard.press("Backspace")
+    await reader.page.keyboard.press("Enter")
+    assert await reader.answer() == CHAT.text
+    await reader.page.keyboard.press("Shift+Tab")
+    assert await reader.page.evaluate("document.activeElement.textContent") == "Regenerate"
+
+
+async def test_screen_readers_hear_whole_sentences(browser, reader):
+    await reader.button("New chat").click()
+    await reader.page.evaluate("document.getElementById('spoken').replaceChildren()")
+    await reader.say(question(TALE))
+    heard = await reader.page.locator("#spoken p").all_inner_texts()
+    assert " ".join(heard) == TALE.text
+    assert heard[1] == "Pip lived in a red house by the river."
+
+
+async def test_frames_stay_short_while_an_answer_comes(browser, reader):
+    await reader.button("New chat").click()
+    await reader.page.evaluate("""() => {
+      globalThis.frames_ = [];
+      const tick = (now) => { frames_.push(now); requestAnimationFrame(tick); };
+      requestAnimationFrame(tick);
+    }""")
+    await reader.say(question(TALE))
+    times = await reader.page.evaluate("frames_")
+    durations = sorted(late - early for early, late in itertools.pairwise(times))
+    assert durations[int(0.95 * len(durations))] < 50, durations[-20:]
+
+
+async def test_nothing_is_asked_of_other_origins_and_nothing_complains(browser, reader):
+    assert any(url.endswith(f"/models/{TINY.name}") for url in reader.asked)
+    assert reader.strangers() == []
+    assert reader.complaints == []
+
+
+async def test_axe_finds_nothing_serious(browser, reader):
+    found = {}
+    for scheme in ("light", "dark"):
+        await reader.page.emulate_media(color_scheme=scheme)
+        found[f"chat, {scheme}"] = await reader.serious_violations()
+        await reader.button("Settings").click()
+        found[f"settings, {scheme}"] = await reader.serious_violations()
+        await reader.button("Done").click()
+        await reader.button(re.compile("^Model: ")).click()
+        found[f"models, {scheme}"] = await reader.serious_violations()
+        await reader.button("Back to the chat").click()
+    assert {where: what for where, what in found.items() if what} == {}
+
+
+async def test_nothing_is_wider_than_a_phone(browser, reader):
+    await reader.page.set_viewport_size({"width": 360, "height": 640})
+    wide = "document.documentElement.scrollWidth > innerWidth || main.scrollWidth > main.clientWidth"
+    assert not await reader.page.evaluate(wide)
+    await reader.button(re.compile("^Model: ")).click()
+    assert not await reader.page.evaluate(wide)
+    await reader.button("Back to the chat").click()
+    await reader.page.set_viewport_size({"width": 1280, "height": 720})
+
+
+async def test_a_dropped_file_is_loaded_and_not_uploaded(browser, reader):
+    asked = len(reader.asked)
+    await drop_file(reader.page, TINY)
+    await reader.see("Loading tiny.gguf")
+    await reader.prompt.wait_for()
+    await reader.button("New chat").click()
+    assert await reader.say(question(CHAT)) == CHAT.text
+    assert [url for url in reader.asked[asked:] if "models/" in url] == []
+
+
+async def test_a_kept_model_can_be_deleted(browser, reader):
+    await reader.button(re.compile("^Model: ")).click()
+    delete = reader.page.get_by_label(re.compile("^Delete tiny.gguf"))
+    await delete.click()
+    await reader.button("Really delete 681 kB?").click()
+    await reader.page.locator("#stored-part").wait_for(state="hidden")
+    await reader.see("Download and start (681 kB)")
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("delete Navigator.prototype.gpu", "It offers no WebGPU"),
+        ("GPU.prototype.requestAdapter = async () => null", "finds no graphics adapter"),
+        ("delete globalThis.WebAssembly", "does not let this page run WebAssembly"),
+    ],
+    ids=["no WebGPU", "no adapter", "no WebAssembly"],
+)
+async def test_a_browser_that_cannot_run_models_is_told_why(browser, web, script, words):
+    reader = await visit(browser[1], web.address, script=script)
+    await reader.see("This browser cannot run models yet")
+    await reader.see(words)
+    assert await reader.page.locator("#choose").is_hidden()
+    assert not any(url.endswith(".wasm") for url in reader.asked)
+    assert await reader.serious_violations() == []
+    await reader.context.close()
+
+
+async def test_a_model_that_is_not_there_can_be_tried_again(browser, faulty):
+    reader = await visit(browser[1], faulty.address)
+    await reader.load_address(f"{faulty.address}models/late.gguf")
+    await reader.see("There is no such model")
+    await reader.see("late.gguf answers 404")
+    assert await reader.serious_violations() == []
+    faulty.models["late.gguf"] = TINY.read_bytes()
+    await reader.button("Try again").click()
+    await reader.see("681 kB of 681 kB")
+    await reader.context.close()
+
+
+async def test_addresses_that_the_site_does_not_allow_are_refused_at_once(browser, faulty):
+    reader = await visit(browser[1], faulty.address)
+    await reader.load_address("https://models.example/model.gguf")
+    await reader.see("does not load models from https://models.example")
+    await reader.load_address("a model")
+    await reader.see("This is not the address of a file")
+    assert reader.strangers() == []
+    await reader.context.close()
+
+
+async def test_a_paused_download_goes_on_where_it_was(browser, faulty):
+    reader = await visit(browser[1], faulty.address)
+    faulty.stands_at = 5 * CHUNK
+    await reader.page.locator("#catalogue button").first.click()
+    await reader.see("kB of 681 kB")
+    await reader.button("Pause").click()
+    await reader.see("paused")
+    faulty.stands_at = None
+    await reader.button("Resume").click()
+    await reader.prompt.wait_for()
+    first, second = faulty.ranges
+    assert first is None
+    assert second in [f"bytes={chunks * CHUNK}-" for chunks in range(1, 6)]
+    await reader.context.close()
