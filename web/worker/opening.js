@@ -145,7 +145,8 @@ class Opening {
 
   async #begin(stored) {
     const { expected, chunkSize, store } = this.#given;
-    let manifest = stored && (expected || stored.etag || stored.last_modified) ? stored : undefined;
+    const isOfUse = stored && (expected || stored.etag || stored.last_modified);
+    let manifest = isOfUse ? { ...stored, last_used: Date.now() } : undefined;
     const answer = await this.#ask(manifest);
     refuseUnexpectedSize(answer, this.#url, expected);
     if (answer.changed || !manifest) {
