@@ -2,7 +2,8 @@
 //
 // A version is kept whole or not at all: each file must have the hash that this version was built with. It is served to
 // pages only when none uses another version any more, or when the reader says so. Nothing else passes through here:
-// neither models nor other origins. site.json may change at any time, so the network's is taken where there is one.
+// neither models nor other origins. site.json may change at any time, so the network's is taken where there is one. The
+// memory snapshot, without which all works, is kept when it has been asked for.
 
 /* global SHADERLM_SITE */
 const { version, files } = SHADERLM_SITE;
@@ -11,6 +12,7 @@ const PREFIX = `shaderlm ${scope.pathname} `; // caches belong to a whole origin
 const KEPT = PREFIX + version;
 const SETTINGS = `${PREFIX}settings`;
 const settings = new URL("site.json", scope).href;
+const SNAPSHOT = new URL("assets/snapshot-", scope).href;
 const hashes = new Map(files.map(({ path, sha256 }) => [new URL(path, scope).href, sha256]));
 
 addEventListener("install", (event) => event.waitUntil(install()));
@@ -38,7 +40,7 @@ async function install() {
   const cache = await caches.open(KEPT);
   try {
     const known = new Set((await cache.keys()).map(({ url }) => url));
-    const missing = [...hashes.keys()].filter((url) => !known.has(url));
+    const missing = [...hashes.keys()].filter((url) => !known.has(url) && !url.startsWith(SNAPSHOT));
     await Promise.all(missing.map(async (url) => cache.put(url, await fetched(url))));
   } catch (error) {
     await caches.delete(KEPT);

@@ -72,7 +72,7 @@ class Reader:
         return await self.answers.last.inner_text()
 
     async def stats(self) -> str:
-        return await self.page.locator(".stats").last.inner_text()
+        return (await self.page.locator(".stats").last.inner_text()).replace("\u00a0", " ")
 
     async def serious_violations(self) -> list[str]:
         """What axe-core has against the page as it stands."""

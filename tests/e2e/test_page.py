@@ -10,6 +10,8 @@ from faulty_site import CHUNK, FaultySite, serving_site
 from playwright.async_api import Browser
 from reader import Reader, drop_file, visit
 
+from scripted_model import scripted_model
+from shaderlm.tokenizer_json import TokenType
 from site_server import SiteServer, serving
 from tiny_model import TINY, goldens
 
@@ -213,6 +215,20 @@ async def test_a_dropped_file_is_loaded_and_not_uploaded(browser, reader):
     await reader.button("New chat").click()
     assert await reader.say(question(CHAT)) == CHAT.text
     assert [url for url in reader.asked[asked:] if "models/" in url] == []
+
+
+async def test_reasoning_is_folded_away(browser, reader, tmp_path):
+    marks = {"<think>": TokenType.CONTROL, "</think>": TokenType.CONTROL}
+    script = ["<think>", "They", " greet me.", "</think>", "Hello", " there!"]
+    await drop_file(reader.page, scripted_model(tmp_path / "thinker.gguf", script, marks=marks))
+    await reader.see("Loading thinker.gguf")
+    await reader.prompt.wait_for()
+    await reader.button("New chat").click()
+    assert await reader.say("Hi") == "Hello there!"
+    thoughts = reader.page.get_by_text("They greet me.")
+    assert await thoughts.is_hidden()
+    await reader.page.get_by_text("How it came to this").click()
+    assert await thoughts.is_visible()
 
 
 async def test_a_kept_model_can_be_deleted(browser, reader):

@@ -16,7 +16,7 @@ export class Loading {
   #source = null;
   #controller = null;
   #speed = new Speed();
-  #come = null; // how much of the model there is, as last told
+  #files = new Map(); // how much there is of each file of the model, as last told
   #given;
 
   /**
@@ -41,7 +41,7 @@ export class Loading {
     this.#controller?.abort();
     this.#source = source;
     this.#speed = new Speed();
-    this.#come = null;
+    this.#files.clear();
     const controller = (this.#controller = new AbortController());
     this.#begin();
     try {
@@ -76,16 +76,26 @@ export class Loading {
     find("loading-title").focus({ preventScroll: true });
   }
 
-  #progress({ stage, done, total, from }) {
+  #progress({ stage, done, total, from, file }) {
     if (stage === "download") {
-      this.#downloaded({ done, total, from });
+      this.#files.set(file, { done, total, from });
+      this.#downloaded();
     } else if (stage === "compile") {
       Object.assign(find("compile-bar"), { max: Math.max(total, 1), value: done });
       find("compile-facts").textContent = texts.compileFacts(done, total);
     }
   }
 
-  #downloaded({ done, total, from }) {
+  /** All files together; `total` is 0 while nobody knows. */
+  get #amount() {
+    const files = [...this.#files.values()];
+    const total = files.every((file) => file.total) ? sum(files.map((file) => file.total)) : 0;
+    const network = files.find(({ from }) => from === "network");
+    return { done: sum(files.map(({ done }) => done)), total, from: (network ?? files[0])?.from };
+  }
+
+  #downloaded() {
+    const { done, total, from } = this.#amount;
     if (from === "network") {
       this.#speed.add(done);
     } else {
@@ -96,15 +106,14 @@ export class Loading {
     }
     const speed = from === "network" ? this.#speed.perSecond : null;
     const left = speed && total ? (total - done) / speed : null;
-    this.#come = { done, total, from };
-    find("download-facts").textContent = texts.downloadFacts({ ...this.#come, speed, left });
+    find("download-facts").textContent = texts.downloadFacts({ done, total, from, speed, left });
   }
 
   #pause() {
     this.#controller.abort(); // what has arrived is stored, and loading again goes on behind it
     find("loading").classList.add("paused");
     find("loading-title").textContent = texts.pausedTitle(this.#source.name);
-    find("download-facts").textContent = this.#come ? texts.downloadFacts(this.#come) : "";
+    find("download-facts").textContent = this.#files.size ? texts.downloadFacts(this.#amount) : "";
     this.#offer(texts.goOn);
   }
 
@@ -134,4 +143,8 @@ export class Loading {
     this.#controller = null;
     show(find("loading"), false);
   }
+}
+
+function sum(numbers) {
+  return numbers.reduce((all, number) => all + number, 0);
 }

@@ -85,7 +85,7 @@ export class AnswerMessage {
     };
     const copy = this.text && navigator.clipboard && button(texts.copy, copied, { className: "quiet" });
     this.again = button(texts.regenerate, regenerate, { className: "quiet again" });
-    this.foot.replaceChildren(...[stats, copy, this.again].filter(Boolean));
+    this.foot.replaceChildren(stats, element("span", { className: "actions" }, copy, this.again));
     show(this.foot);
   }
 

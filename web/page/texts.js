@@ -129,7 +129,7 @@ export const texts = {
       usage.completion_tokens > 0 && `first after ${duration(timings.time_to_first_token)}`,
       { length: "ended at its limit", cancelled: "stopped" }[finish_reason],
     ];
-    return parts.filter(Boolean).join(" · ");
+    return parts.filter(Boolean).map((part) => part.replaceAll(" ", "\u00a0")).join(" · "); // breaks between parts
   },
 
   // Settings
@@ -166,6 +166,7 @@ export const texts = {
     ModelTooLarge: "The model is too large for this device",
     OutOfMemory: "The GPU's memory is full",
     DeviceLost: "The GPU went away",
+    NoWebAssembly: "This browser refuses WebAssembly",
     NoSpace: "There is no space left to keep the model",
     ContextFull: "The conversation is as long as this model can read",
     PromptTooLong: "The conversation is longer than this model can read",

@@ -52,7 +52,7 @@ addEventListener("message", async ({ data: { id, call, source, expected, file_op
         ...file_options,
         expected,
         signal: controller.signal,
-        onProgress: (progress) => postMessage({ id, event: "progress", stage: "download", ...progress }),
+        onProgress: (progress) => postMessage({ id, event: "progress", stage: "download", file: name, ...progress }),
         onNotice: (notice) => postMessage({ id, event: "notice", ...notice }),
       });
     const name = source instanceof Blob ? { source: source.name } : source ? { source } : {};
