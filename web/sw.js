@@ -2,8 +2,7 @@
 //
 // A version is kept whole or not at all: each file must have the hash that this version was built with. It is served to
 // pages only when none uses another version any more, or when the reader says so. Nothing else passes through here:
-// neither models nor other origins. site.json may change at any time, so the network's is taken where there is one. The
-// memory snapshot, without which all works, is kept when it has been asked for.
+// neither models nor other origins. site.json may change at any time, so the network's is taken where there is one.
 
 /* global SHADERLM_SITE */
 const { version, files } = SHADERLM_SITE;
@@ -12,7 +11,6 @@ const PREFIX = `shaderlm ${scope.pathname} `; // caches belong to a whole origin
 const KEPT = PREFIX + version;
 const SETTINGS = `${PREFIX}settings`;
 const settings = new URL("site.json", scope).href;
-const SNAPSHOT = new URL("assets/snapshot-", scope).href;
 const hashes = new Map(files.map(({ path, sha256 }) => [new URL(path, scope).href, sha256]));
 
 addEventListener("install", (event) => event.waitUntil(install()));
@@ -40,7 +38,7 @@ async function install() {
   const cache = await caches.open(KEPT);
   try {
     const known = new Set((await cache.keys()).map(({ url }) => url));
-    const missing = [...hashes.keys()].filter((url) => !known.has(url) && !url.startsWith(SNAPSHOT));
+    const missing = [...hashes.keys()].filter((url) => !known.has(url));
     await Promise.all(missing.map(async (url) => cache.put(url, await fetched(url))));
   } catch (error) {
     await caches.delete(KEPT);

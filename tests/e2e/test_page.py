@@ -16,6 +16,7 @@ from site_server import SiteServer, serving
 from tiny_model import TINY, goldens
 
 CHAT, TALE, SYSTEM, MEMORY, COUNTING = (goldens()[name] for name in ("chat", "tale", "system", "memory", "counting"))
+LONG = "a-model-whose-name-is-longer-than-the-header-of-a-page-on-a-phone"
 GREEDY = {"temperature": "0"}
 Running = tuple[asyncio.Runner, Browser]
 
@@ -197,16 +198,6 @@ async def test_axe_finds_nothing_serious(browser, reader):
     assert {where: what for where, what in found.items() if what} == {}
 
 
-async def test_nothing_is_wider_than_a_phone(browser, reader):
-    await reader.page.set_viewport_size({"width": 360, "height": 640})
-    wide = "document.documentElement.scrollWidth > innerWidth || main.scrollWidth > main.clientWidth"
-    assert not await reader.page.evaluate(wide)
-    await reader.button(re.compile("^Model: ")).click()
-    assert not await reader.page.evaluate(wide)
-    await reader.button("Back to the chat").click()
-    await reader.page.set_viewport_size({"width": 1280, "height": 720})
-
-
 async def test_a_dropped_file_is_loaded_and_not_uploaded(browser, reader):
     asked = len(reader.asked)
     await drop_file(reader.page, TINY)
@@ -220,8 +211,8 @@ async def test_a_dropped_file_is_loaded_and_not_uploaded(browser, reader):
 async def test_reasoning_is_folded_away(browser, reader, tmp_path):
     marks = {"<think>": TokenType.CONTROL, "</think>": TokenType.CONTROL}
     script = ["<think>", "They", " greet me.", "</think>", "Hello", " there!"]
-    await drop_file(reader.page, scripted_model(tmp_path / "thinker.gguf", script, marks=marks))
-    await reader.see("Loading thinker.gguf")
+    await drop_file(reader.page, scripted_model(tmp_path / f"{LONG}.gguf", script, marks=marks))
+    await reader.see(f"Loading {LONG}.gguf")
     await reader.prompt.wait_for()
     await reader.button("New chat").click()
     assert await reader.say("Hi") == "Hello there!"
@@ -229,6 +220,16 @@ async def test_reasoning_is_folded_away(browser, reader, tmp_path):
     assert await thoughts.is_hidden()
     await reader.page.get_by_text("How it came to this").click()
     assert await thoughts.is_visible()
+
+
+async def test_nothing_is_wider_than_a_phone(browser, reader):
+    await reader.page.set_viewport_size({"width": 360, "height": 640})
+    wide = "document.documentElement.scrollWidth > innerWidth || main.scrollWidth > main.clientWidth"
+    assert not await reader.page.evaluate(wide)
+    await reader.button(re.compile("^Model: ")).click()
+    assert not await reader.page.evaluate(wide)
+    await reader.button("Back to the chat").click()
+    await reader.page.set_viewport_size({"width": 1280, "height": 720})
 
 
 async def test_a_kept_model_can_be_deleted(browser, reader):

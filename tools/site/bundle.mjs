@@ -91,12 +91,15 @@ function integrity(file) {
   return `sha256-${createHash("sha256").update(readFileSync(file)).digest("base64")}`;
 }
 
-/** What the service worker keeps: every file but those that are fetched anew each time, and a version of them all. */
+/**
+ * What the service worker keeps: every file but those that are fetched anew each time, and a version of them all. The
+ * memory snapshot, without which all works, the worker keeps itself.
+ */
 function site() {
   const names = readdirSync(out, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => relative(out, join(entry.parentPath ?? entry.path, entry.name)).split(sep).join("/"))
-    .filter((name) => name !== "_headers" && name !== "site.json")
+    .filter((name) => name !== "_headers" && name !== "site.json" && !name.startsWith("assets/snapshot-"))
     .sort();
   const version = createHash("sha256");
   for (const name of names) {

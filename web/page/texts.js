@@ -6,7 +6,6 @@ export const texts = {
   settings: "Settings",
   newChat: "New chat",
   models: (name) => `Model: ${name}. Choose another`,
-  chooseModel: "Models",
 
   startTitle: "A language model in your browser",
   startLead:
@@ -95,7 +94,6 @@ export const texts = {
   again: "Try again",
   waiting: "waiting",
   starting: "starting",
-  readyShort: "ready",
   downloadFacts: ({ done, total, from, speed = null, left = null }) => {
     const amount = total ? `${bytes(done)} of ${bytes(total)}` : bytes(done);
     const source = { cache: "from this device", file: "from the file" }[from];
