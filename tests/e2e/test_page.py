@@ -134,6 +134,14 @@ async def test_an_answer_can_be_stopped(browser, reader):
     assert (await reader.stats()).endswith(" · stopped")
 
 
+async def test_a_new_chat_forgets_an_answer_that_is_still_coming(browser, reader):
+    await reader.prompt.fill(question(TALE))
+    await reader.prompt.press("Enter")
+    await reader.button("New chat").click()
+    assert await reader.answers.count() == 0
+    assert await reader.say(question(CHAT)) == CHAT.text
+
+
 async def test_an_answer_can_be_generated_anew(browser, reader):
     await reader.button("New chat").click()
     await reader.set_options(max_tokens="2", **GREEDY)
@@ -198,38 +206,49 @@ async def test_axe_finds_nothing_serious(browser, reader):
     assert {where: what for where, what in found.items() if what} == {}
 
 
-async def test_a_dropped_file_is_loaded_and_not_uploaded(browser, reader):
-    asked = len(reader.asked)
-    await drop_file(reader.page, TINY)
-    await reader.see("Loading tiny.gguf")
-    await reader.prompt.wait_for()
-    await reader.button("New chat").click()
-    assert await reader.say(question(CHAT)) == CHAT.text
-    assert [url for url in reader.asked[asked:] if "models/" in url] == []
-
-
-async def test_reasoning_is_folded_away(browser, reader, tmp_path):
+@pytest.fixture(scope="module")
+def thinker(browser: Running, reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """The reader, with a model that reasons, dropped as a file that is to be kept. Leaves what it asked for since."""
     marks = {"<think>": TokenType.CONTROL, "</think>": TokenType.CONTROL}
     script = ["<think>", "They", " greet me.", "</think>", "Hello", " there!"]
-    await drop_file(reader.page, scripted_model(tmp_path / f"{LONG}.gguf", script, marks=marks))
-    await reader.see(f"Loading {LONG}.gguf")
-    await reader.prompt.wait_for()
-    await reader.button("New chat").click()
-    assert await reader.say("Hi") == "Hello there!"
-    thoughts = reader.page.get_by_text("They greet me.")
+    file = scripted_model(tmp_path_factory.mktemp("dropped") / f"{LONG}.gguf", script, marks=marks)
+
+    async def drop() -> None:
+        await reader.button(re.compile("^Model: ")).click()
+        await reader.page.get_by_label("Keep a copy").check()
+        reader.asked.clear()
+        await drop_file(reader.page, file)
+        await reader.see(f"Loading {LONG}.gguf")
+        await reader.prompt.wait_for()
+
+    browser[0].run(drop())
+    return reader
+
+
+async def test_a_dropped_file_is_not_uploaded_and_kept_if_wished(browser, thinker):
+    assert thinker.asked == []
+    await thinker.button(re.compile("^Model: ")).click()
+    await thinker.page.locator("#stored li", has_text=LONG).wait_for()
+    await thinker.button("Back to the chat").click()
+
+
+async def test_reasoning_is_folded_away(browser, thinker):
+    await thinker.button("New chat").click()
+    assert await thinker.say("Hi") == "Hello there!"
+    thoughts = thinker.page.get_by_text("They greet me.")
     assert await thoughts.is_hidden()
-    await reader.page.get_by_text("How it came to this").click()
+    await thinker.page.get_by_text("How it came to this").click()
     assert await thoughts.is_visible()
 
 
-async def test_nothing_is_wider_than_a_phone(browser, reader):
-    await reader.page.set_viewport_size({"width": 360, "height": 640})
+async def test_nothing_is_wider_than_a_phone(browser, thinker):
+    await thinker.page.set_viewport_size({"width": 360, "height": 640})
     wide = "document.documentElement.scrollWidth > innerWidth || main.scrollWidth > main.clientWidth"
-    assert not await reader.page.evaluate(wide)
-    await reader.button(re.compile("^Model: ")).click()
-    assert not await reader.page.evaluate(wide)
-    await reader.button("Back to the chat").click()
-    await reader.page.set_viewport_size({"width": 1280, "height": 720})
+    assert not await thinker.page.evaluate(wide)
+    await thinker.button(re.compile("^Model: ")).click()
+    assert not await thinker.page.evaluate(wide)
+    await thinker.button("Back to the chat").click()
+    await thinker.page.set_viewport_size({"width": 1280, "height": 720})
 
 
 async def test_a_kept_model_can_be_deleted(browser, reader):
@@ -237,7 +256,7 @@ async def test_a_kept_model_can_be_deleted(browser, reader):
     delete = reader.page.get_by_label(re.compile("^Delete tiny.gguf"))
     await delete.click()
     await reader.button("Really delete 681 kB?").click()
-    await reader.page.locator("#stored-part").wait_for(state="hidden")
+    await delete.wait_for(state="detached")
     await reader.see("Download and start (681 kB)")
 
 

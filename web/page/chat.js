@@ -59,10 +59,14 @@ export class Chat {
   /** Forget all that was said. */
   clear() {
     this.stop();
+    this.#controller = null; // what still comes belongs to nobody
+    this.#speaker = new Speaker();
     this.#messages = [];
     this.#answers = [];
     this.#list.replaceChildren();
     show(find("empty"));
+    working("");
+    this.#given.onBusy(false);
   }
 
   async #answer() {
@@ -89,7 +93,7 @@ export class Chat {
   async #stream(shown, controller) {
     const system = this.#given.system();
     const messages = system ? [{ role: "system", content: system }, ...this.#messages] : [...this.#messages];
-    const onProgress = (progress) => working(workingOn(progress));
+    const onProgress = (progress) => this.#controller === controller && working(workingOn(progress));
     const options = { ...this.#given.options(), signal: controller.signal, onProgress };
     for await (const chunk of this.#given.model().streamChat(messages, options)) {
       if (chunk.completion) {

@@ -10,6 +10,7 @@ import { texts } from "./texts.js";
  * @property {string} name as people know it
  * @property {string | File} place
  * @property {object} [expected] what the catalogue publishes of the file
+ * @property {boolean} [store] of a File: keep a copy
  */
 
 export class Loading {

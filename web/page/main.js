@@ -67,16 +67,18 @@ function start(chosen) {
   model = null;
   if (typeof chosen.place === "string") {
     keep("loading", chosen.place); // one that ends the tab is not begun again by itself
-    navigator.storage?.persist?.().catch(() => {});
+  }
+  if (typeof chosen.place === "string" || chosen.store) {
+    navigator.storage?.persist?.().catch(() => {}); // models are not thrown away for want of space
   }
   loading.start(chosen);
   showStart();
 }
 
 /** What `loading` calls. */
-async function loadFrom({ place, expected }, { signal, onProgress }) {
+async function loadFrom({ place, expected, store }, { signal, onProgress }) {
   await freed; // two models may not fit side by side
-  return load(place, { expected, signal, onProgress, onNotice: ({ message }) => notice(message) });
+  return load(place, { expected, store, signal, onProgress, onNotice: ({ message }) => notice(message) });
 }
 
 function givenUp() {
@@ -162,6 +164,7 @@ function listen() {
   addEventListener("keydown", (event) => event.key === "Escape" && !find("settings").open && chat.stop());
   find("to-models").addEventListener("click", () => {
     showStart();
+    picker.refresh();
     find("main").focus();
   });
   find("back").addEventListener("click", showChat);

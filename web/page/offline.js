@@ -10,7 +10,7 @@ export async function workOffline() {
     return;
   }
   try {
-    const registration = await serviceWorker.register("sw.js", { type: "module", updateViaCache: "none" });
+    const registration = await serviceWorker.register("sw.js", { updateViaCache: "none" });
     watch(serviceWorker, registration);
   } catch (error) {
     console.warn("The page is not kept for use without a network:", error);

@@ -58,7 +58,7 @@ export class Picker {
     const isModel = /\.gguf$/i.test(file.name);
     find("url-problem").textContent = isModel ? "" : texts.notGguf(file.name);
     if (isModel) {
-      this.#choose({ name: file.name, place: file });
+      this.#choose({ name: file.name, place: file, store: find("keep-file").checked });
     }
   }
 

@@ -17,6 +17,7 @@ export const texts = {
   urlHint: "https://…/model.gguf",
   load: "Load",
   openFile: "Open a file…",
+  keepFile: "Keep a copy for the next visit",
   dropHint: "Or drop a .gguf file anywhere on this page.",
   fileHint: "It is read here, and not uploaded.",
   dropNow: "Drop the model file to load it",
