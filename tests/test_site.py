@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,9 +16,9 @@ from typing import Any
 import pytest
 
 from tools.describe_model import entry
-from tools.site import making, stages, wheels
+from tools.site import assembly, making, stages, wheels
 from tools.site.assembly import LIMIT, UNCOMPRESSED
-from tools.site.node import Node, find_node
+from tools.site.node import Node, find_node, version_of
 from web.policy import policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +67,10 @@ def test_twins_unpack_to_their_files(site, manifest):
 
 
 def test_the_site_is_small_enough(manifest):
-    assert sum(row.get("br", row["size"]) for name, row in manifest.items() if "snapshot" not in name) <= LIMIT == 7e6
+    sizes = {name: row.get("br", row["size"]) for name, row in manifest.items()}
+    snapshot = sum(size for name, size in sizes.items() if "/snapshot-" in name)
+    assert 0 < snapshot <= 7e6
+    assert sum(sizes.values()) - snapshot <= LIMIT == 7e6
 
 
 def test_all_but_the_entry_points_have_a_hash_in_their_names(manifest):
@@ -132,9 +136,11 @@ native = {"numpy", "wgpu", "tokenizers", "huggingface_hub"} & {*sys.modules}
 assert not native, native
 """
 LOAD = """
-const [folder, code] = process.argv.slice(1);
+const [folder, code, snapshot] = process.argv.slice(1);
+const { readFileSync } = await import("node:fs");
 const { loadPyodide } = await import(`file://${folder}/pyodide.mjs`);
-const pyodide = await loadPyodide({ indexURL: folder, packages: ["shaderlm", "jinja2", "markupsafe"] });
+const started = snapshot ? { _loadSnapshot: readFileSync(snapshot) } : {};
+const pyodide = await loadPyodide({ indexURL: folder, packages: ["shaderlm", "jinja2", "markupsafe"], ...started });
 pyodide.runPython(code);
 """
 
@@ -144,6 +150,35 @@ def test_the_package_is_imported_by_the_sites_pyodide(site):
     command = [node().program, "--input-type=module", "-e", LOAD, str(file.parent), IN_PYODIDE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+FROM_SNAPSHOT = """
+import sys
+assert {"shaderlm.core", "shaderlm.chat", "shaderlm.planner.lower", "jinja2.sandbox", "asyncio"} <= {*sys.modules}
+from importlib import resources
+assert "fn main" in resources.files("shaderlm.shaders").joinpath("sample.wgsl").read_text()
+import shaderlm.inspection, jinja2
+assert jinja2.Template("{{ 1 + 1 }}").render() == "2"
+"""
+
+
+def test_pyodide_starts_from_the_snapshot_with_the_package_imported(site):
+    [file] = site.glob("assets/pyodide-*/pyodide.mjs")
+    [snapshot] = site.glob("assets/snapshot-*.bin")
+    command = [node().program, "--input-type=module", "-e", LOAD, str(file.parent), FROM_SNAPSHOT, str(snapshot)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert str(ROOT).encode() not in snapshot.read_bytes(), "it names a place on this machine"
+
+
+def test_a_site_goes_without_a_snapshot_that_cannot_be_made(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(assembly, "SNAPSHOT", tmp_path / "snapshot")
+    monkeypatch.setattr(stages, "WORK", tmp_path)
+    assert assembly.place_snapshot(node(), tmp_path, "no-pyodide-here") is None
+    said = capfd.readouterr().err
+    assert "snapshot.mjs failed" in said
+    assert "The site goes without a snapshot" in said
+    assert not (tmp_path / "snapshot").exists()
 
 
 # The page
@@ -196,6 +231,16 @@ def test_the_default_model_is_in_the_catalogue_with_its_hashes(site, smollm2):
 
 
 # Building
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script stands for Node.js")
+@pytest.mark.parametrize(("says", "version"), [("v20.0.0", 20), ("v18.19.1", 18), ("v101.2", 101), ("nothing", 0)])
+def test_the_version_of_a_node_is_found_out(tmp_path, says, version):
+    program = tmp_path / "node"
+    program.write_text(f"#!/bin/sh\necho {says}\n")
+    program.chmod(0o755)
+    assert version_of(str(program)) == version
+    assert version_of(str(tmp_path / "none")) == 0
 
 
 def test_a_current_site_is_not_made_again(site):

@@ -20,6 +20,7 @@ from shaderlm.cli import web as web_command
 from shaderlm.server import static
 from site_server import SiteServer, serving
 from tiny_model import TINY
+from tools import environment
 from tools.site import making
 
 MODEL = f"/models/{TINY.name}"
@@ -304,5 +305,7 @@ def test_the_published_wheel_serves_the_site_from_an_empty_environment(site, tmp
         told = json.loads((installed / "shaderlm/web/site/manifest.json").read_text())
         assert told == json.loads((site / "manifest.json").read_text())
         for name in told:
-            assert running.get(f"/{name}").status == 200, name
+            assert running.get(f"/{name}", Accept_Encoding="br").status == 200, name
+    [info] = installed.glob("shaderlm-*.dist-info")
+    assert environment.is_whole(info)
     assert not list((installed / "shaderlm/web/site").rglob("*.gguf"))

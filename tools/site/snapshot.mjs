@@ -2,10 +2,11 @@
 //
 // node snapshot.mjs FOLDER_OF_PYODIDE FILE.py SNAPSHOT, where the file of Python imports what the snapshot is to hold.
 //
-// The packages are unpacked by Python, because loadPackage keeps JavaScript objects, which no snapshot can hold.
+// It names no place on this machine. The packages are unpacked by Python, because loadPackage keeps JavaScript objects,
+// which no snapshot can hold.
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const [folder, script, target] = process.argv.slice(2);
@@ -16,7 +17,7 @@ for (const name of readdirSync(folder).filter((name) => name.endsWith(".whl"))) 
   pyodide.FS.writeFile(`/tmp/${name}`, readFileSync(join(folder, name)));
 }
 try {
-  pyodide.runPython(readFileSync(script, "utf8"), { filename: script });
+  pyodide.runPython(readFileSync(script, "utf8"), { filename: basename(script) });
   writeFileSync(target, pyodide.makeMemorySnapshot());
 } catch (error) {
   console.error(error.message);
