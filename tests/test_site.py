@@ -1,5 +1,6 @@
 """The site for browsers, as build.py makes it: what lies in build/site is what was meant to, and works anywhere."""
 
+import base64
 import gzip
 import hashlib
 import json
@@ -196,6 +197,17 @@ def test_no_file_names_a_place_on_the_host_or_on_this_machine(site):
         text = path.read_text(encoding="utf-8")
         assert re.findall(r"""(?:src|href)=["']?/|url\(["']?/|from ?["']/|import\(["']/""", text) == [], path
         assert str(ROOT) not in text, path
+
+
+def test_the_service_worker_keeps_every_file_that_a_visit_needs(site, manifest):
+    """Not what may change (site.json), nor the snapshot: the worker fetches it when nothing else is to be done."""
+    told = re.findall(r'path:"([^"]+)",sha256:"sha256-([^"]+)"', (site / "sw.js").read_text(encoding="utf-8"))
+    expected = {
+        name: base64.b64encode(bytes.fromhex(row["sha256"])).decode()
+        for name, row in manifest.items()
+        if name not in ("sw.js", "site.json", "_headers") and "/snapshot-" not in name
+    }
+    assert dict(told) == expected
 
 
 def test_the_policy_lets_in_the_origins_of_models_and_nothing_inline(site):
