@@ -44,7 +44,9 @@ def release(server: FaultySite, title: str, *, whole: bool = True) -> None:
 async def ask_for_updates(reader: Reader) -> None:
     """As the browser does of its own accord at each visit."""
     await reader.page.evaluate("""navigator.serviceWorker.ready.then(async (registration) => {
+      const found = new Promise((resolve) => registration.addEventListener("updatefound", resolve, { once: true }));
       await registration.update().catch(() => {});
+      await found;
       const { installing } = registration;
       await new Promise((resolve) => installing ? installing.addEventListener("statechange", resolve) : resolve());
     })""")
