@@ -275,7 +275,7 @@ def test_without_a_verb_the_usage_is_on_stderr_and_the_status_says_so(tmp_path):
 def test_help_is_an_answer(tmp_path):
     done = build("--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert all(f"build.py {verb}" in done.stdout for verb in ("run", "test", "setup", "lint", "bench", "wheel"))
+    assert all(f"build.py {verb}" in done.stdout for verb in ("run", "test", "setup", "lint", "bench", "web", "wheel"))
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,11 @@ import pytest
 
 from tools.describe_model import entry
 from tools.site import assembly, making, stages, wheels
-from tools.site.assembly import LIMIT, UNCOMPRESSED
+from tools.site.assembly import ENTRY_POINTS, LIMIT, UNCOMPRESSED
 from tools.site.node import Node, find_node, version_of
 from web.policy import policy
 
 ROOT = Path(__file__).resolve().parent.parent
-ENTRY_POINTS = {"index.html", "shaderlm.js", "sw.js", "site.json", "_headers", "manifest.json"}
 
 
 @pytest.fixture(scope="session")
@@ -75,9 +74,13 @@ def test_the_site_is_small_enough(manifest):
 
 
 def test_all_but_the_entry_points_have_a_hash_in_their_names(manifest):
-    others = {name for name in manifest if name not in ENTRY_POINTS}
+    others = {name for name in manifest if name not in {*ENTRY_POINTS, "_headers"}}
     assert others
     assert [name for name in others if not re.match(r"assets/[^/]+-[0-9A-Za-z]{8,16}(?:/|\.\w+$)", name)] == []
+
+
+def test_every_entry_point_is_there(site):
+    assert [name for name in ENTRY_POINTS if not (site / name).is_file()] == []
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path, site, manifest):

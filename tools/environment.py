@@ -20,7 +20,7 @@ from .system import can_install, has_venv_module, need
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "shaderlm-setup.json"  # written last: what it tells of is there
-SPACE_MB = {"run": 600, "test": 1800}  # what a first set-up may take
+SPACE_MB = {"run": 600, "test": 2300}  # what a first set-up may take
 PACKAGED = ("runtime", "shaders", "web")
 
 

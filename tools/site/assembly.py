@@ -17,6 +17,7 @@ SNAPSHOT = WORK / "snapshot"
 SNAPSHOT_SOURCES = ("snapshot.mjs", "import_package.py")
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 MANIFEST = "manifest.json"
+ENTRY_POINTS = ("index.html", "shaderlm.js", "sw.js", "site.json", MANIFEST)  # under the same names in every version
 UNCOMPRESSED = {MANIFEST, "_headers", "site.json"}  # people edit the last two, and a twin would stay as it was
 
 Manifest = dict[str, dict[str, Any]]
@@ -83,15 +84,15 @@ def bundle(node: nodes.Node, folder: Path, assets: dict[str, Any], rules: str) -
 
 
 def headers(rules: str) -> str:
-    """For hosts that read such a file (Netlify's form): what the server of `shaderlm web` says of its own accord."""
+    """For hosts that read such a file: what the server of `shaderlm web` says. No header comes twice."""
+    anew = "".join(f"/{name}\n  Cache-Control: no-cache\n" for name in ("", *ENTRY_POINTS))
     return (
         "/*\n"
         f"  Content-Security-Policy: {rules}; frame-ancestors 'self'\n"
         "  X-Content-Type-Options: nosniff\n"
         "  Referrer-Policy: no-referrer\n"
-        "  Cache-Control: no-cache\n"
+        f"{anew}"
         "/assets/*\n"
-        "  ! Cache-Control\n"
         "  Cache-Control: public, max-age=31536000, immutable\n"
     )
 
