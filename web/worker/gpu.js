@@ -25,7 +25,7 @@ export async function openGpu(onPipelines = () => {}, onLost = () => {}) {
   if (!navigator.gpu) {
     throw coded("NoAdapter", missingWebGpu());
   }
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+  const adapter = await bestAdapter();
   if (!adapter) {
     throw coded(
       "NoAdapter",
@@ -42,6 +42,35 @@ export async function openGpu(onPipelines = () => {}, onLost = () => {}) {
     throw coded("DeviceLost", `The adapter gave no device: ${error.message}. Reload the page.`);
   });
   return new Gpu(adapter, device, onPipelines, onLost);
+}
+
+/** Facts of the adapter that a device would be opened on, as JSON: for gpu.py. Null where there is none. */
+export async function adapterFacts() {
+  const adapter = navigator.gpu ? await bestAdapter() : null;
+  const features = WANTED_FEATURES.filter((name) => adapter?.features.has(name));
+  return adapter && JSON.stringify(factsOf(adapter, features, adapter.limits));
+}
+
+function bestAdapter() {
+  return navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+}
+
+function factsOf(adapter, features, given) {
+  const info = adapter.info ?? {};
+  const limits = {};
+  for (const name in given) {
+    limits[name] = given[name];
+  }
+  return {
+    vendor: info.vendor ?? "",
+    architecture: info.architecture ?? "",
+    device: info.device ?? "",
+    description: info.description ?? "",
+    isFallback: Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter),
+    subgroupSizes: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
+    features,
+    limits,
+  };
 }
 
 function missingWebGpu() {
@@ -101,21 +130,7 @@ class Gpu {
 
   /** Facts of the adapter as JSON: for gpu.py. */
   facts() {
-    const info = this.adapter.info ?? {};
-    const limits = {};
-    for (const name in this.device.limits) {
-      limits[name] = this.device.limits[name];
-    }
-    return JSON.stringify({
-      vendor: info.vendor ?? "",
-      architecture: info.architecture ?? "",
-      device: info.device ?? "",
-      description: info.description ?? "",
-      isFallback: Boolean(info.isFallbackAdapter ?? this.adapter.isFallbackAdapter),
-      subgroupSizes: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
-      features: [...this.device.features],
-      limits,
-    });
+    return JSON.stringify(factsOf(this.adapter, [...this.device.features], this.device.limits));
   }
 
   /** Throws what went wrong so far, once everything that was asked for has answered. */

@@ -2,9 +2,8 @@
 // web/worker.py. { id, call, ... } comes in; { id, event, ... } goes out while a call lasts, then { id, result } or
 // { id, error: { code, message } }.
 
-import { openCodec } from "./codec.js";
 import * as files from "./files.js";
-import { openGpu } from "./gpu.js";
+import { moduleForPython } from "./for_python.js";
 import { keepSnapshot, startPython } from "./python.js";
 
 /* global SHADERLM_ASSETS */
@@ -17,10 +16,10 @@ async function start() {
   const { pyodide, from } = await startPython(SHADERLM_ASSETS);
   const onPipelines = (done, total) => postMessage({ event: "progress", stage: "compile", done, total });
   const onLost = (message) => postMessage({ event: "notice", code: "DeviceLost", message });
-  const open = async () => (globalThis.shaderlm.gpu = await openGpu(onPipelines, onLost));
+  const onGpu = (gpu) => (globalThis.shaderlm.gpu = gpu);
   Object.assign(globalThis.shaderlm, { pyodide, from });
-  const build = SHADERLM_ASSETS.pyodide;
-  pyodide.registerJsModule("shaderlm_browser", { openGpu: open, openCodec, files, openModel: files.openModel, build });
+  const told = { onPipelines, onLost, onGpu };
+  pyodide.registerJsModule("shaderlm_browser", moduleForPython(SHADERLM_ASSETS.pyodide, told));
   return pyodide.pyimport("shaderlm.web.worker").desk;
 }
 
@@ -29,34 +28,30 @@ const OF_FILES = { list_models: () => files.listModels(), delete_model: ({ url }
 
 const signals = new Map(); // calls under way that can be given up before Python knows of them
 
-addEventListener("message", async ({ data: { id, call, source, expected, file_options = {}, ...given } }) => {
+addEventListener("message", ({ data }) => (data.call === "cancel" ? cancel(data.target) : receive(data)));
+
+async function receive({ id, call, source, expected, file_options = {}, ...given }) {
   const post = (kind, text) => {
     const content = JSON.parse(text);
     postMessage(kind === "result" || kind === "error" ? { id, [kind]: content } : { id, event: kind, ...content });
   };
-  if (call === "cancel") {
-    signals.get(given.target)?.abort();
-    (await started).cancel(given.target);
-    return;
-  }
-  if (OF_FILES[call]) {
-    postMessage({ id, result: await OF_FILES[call](given) });
-    return;
-  }
   const controller = new AbortController();
   signals.set(id, controller);
   try {
+    if (OF_FILES[call]) {
+      postMessage({ id, result: await OF_FILES[call](given) });
+      return;
+    }
     const desk = await started;
-    const openFile = (name) =>
-      files.openModel(source instanceof Blob ? source : name, {
+    const openFile = (place) =>
+      files.openModel(place, {
         ...file_options,
         expected,
         signal: controller.signal,
         onProgress: (progress) => postMessage({ id, event: "progress", stage: "download", file: name, ...progress }),
         onNotice: (notice) => postMessage({ id, event: "notice", ...notice }),
       });
-    const name = source instanceof Blob ? { source: source.name } : source ? { source } : {};
-    await desk.receive(id, call, JSON.stringify({ ...given, ...name }), openFile, post);
+    await desk.receive(id, call, JSON.stringify(given), source, openFile, post);
     if (call === "load") {
       keepSnapshot(SHADERLM_ASSETS);
     }
@@ -65,4 +60,12 @@ addEventListener("message", async ({ data: { id, call, source, expected, file_op
   } finally {
     signals.delete(id);
   }
-});
+}
+
+async function cancel(id) {
+  const controller = signals.get(id);
+  if (controller) {
+    controller.abort();
+    (await started).cancel(id);
+  }
+}

@@ -1,5 +1,6 @@
 """JavaScript's errors in our words: what our own modules throw carries the name of its class."""
 
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except JsException as error:
+        if getattr(error, "code", "") == "Cancelled":  # by the signal of whoever asked
+            raise CancelledError(error.message) from None
         raised = translated(error)
         if raised is None:
             raise

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from ...parts import JoinedSource, files_of
+from ...errors import InvalidOption, ModelNotFound
+from ...parts import JoinedSource, files_of, models_among
 from .failures import explained
 
 Progress = Callable[[int, int], None]
@@ -43,11 +44,12 @@ def file_key(source: BrowserSource | JoinedSource) -> str:
 
 
 async def open_source(source: Any, open_file: Callable[[Any], Any]) -> BrowserSource | JoinedSource:
-    """The bytes of a model: a URL, the URL of the first of its files, or a File of the page.
+    """The bytes of a model: a URL, the URL of the first of its files, a JavaScript File, or all Files of a model.
 
-    `open_file` makes files.js's object for one of them.
+    `open_file` makes files.js's object for one of them. Raises InvalidOption for Files of several models, ModelNotFound
+    where one is missing, and what opening does.
     """
-    names = files_of(source) if isinstance(source, str) else (source,)
+    names = files_of(source) if isinstance(source, str) else parts_among(source)
     opened: list[BrowserSource] = []
     try:
         for name in names:
@@ -58,3 +60,21 @@ async def open_source(source: Any, open_file: Callable[[Any], Any]) -> BrowserSo
             file.close()
         raise
     return opened[0] if len(opened) == 1 else JoinedSource(opened)
+
+
+def parts_among(source: Any) -> list[Any]:
+    """The Files of one model, the first one first, out of a File or several."""
+    files = {str(file.name): file for file in ([source] if hasattr(source, "name") else source)}
+    models = models_among(files)
+    if len(models) != 1:
+        raise InvalidOption(
+            f"source: {len(files)} files of {len(models)} models were given ({', '.join(models)}); give those of one."
+        )
+    [names] = models.values()
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise ModelNotFound(
+            f"{names[0]} is one of {len(names)} files of its model, but {', '.join(missing)} was not given. "
+            "Choose all of them together."
+        )
+    return [files[name] for name in names]

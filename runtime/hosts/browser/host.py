@@ -7,10 +7,10 @@ from typing import Any
 import shaderlm_browser as browser
 
 from ...errors import TokenizerError
-from ...host import Store, TextCodec
+from ...host import Adapter, Store, TextCodec
 from .codec import BrowserCodec
 from .failures import explained
-from .gpu import BrowserGpu
+from .gpu import BrowserGpu, adapter_of
 from .store import BrowserStore
 
 
@@ -18,6 +18,17 @@ async def open_gpu() -> BrowserGpu:
     """A device on the browser's best adapter. Raises NoAdapter, DeviceLost."""
     with explained():
         return BrowserGpu(await browser.openGpu())
+
+
+async def find_adapter() -> Adapter | None:
+    """The adapter that `open_gpu` would take, None where there is none."""
+    facts = await browser.adapterFacts()
+    return adapter_of(json.loads(facts)) if facts else None
+
+
+def make_codec(define: Callable[[], Mapping[str, object]]) -> TextCodec:
+    """A codec of the JavaScript library, made from a `tokenizer.json`."""
+    return BrowserCodec(json.dumps(define()), browser.openCodec)
 
 
 class KeptCodecs:
@@ -63,6 +74,11 @@ def open_store() -> BrowserStore:
 def open_file(source: Any) -> Any:
     """The promise of a model's file, by URL or as a File, as the page asked for it."""
     return browser.openModel(source)
+
+
+def open_header(source: Any) -> Any:
+    """As `open_file`, for whoever reads a file's beginning: nothing is stored."""
+    return browser.openHeader(source)
 
 
 def logits_array(parts: Iterable[bytes], vocab_size: int) -> Any:

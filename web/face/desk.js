@@ -1,0 +1,113 @@
+// The page's end of the line to the worker: calls by number, and what comes back for each.
+
+import { ShaderLMError, cancelled } from "./errors.js";
+
+/**
+ * @typedef {{ event: string } & Record<string, any>} Told what comes before a call's result: progress, a chunk, a notice
+ * @typedef {{ onEvent?: (told: Told) => void, signal?: AbortSignal }} Listening
+ */
+
+let assets = new URL("./", import.meta.url);
+/** @type {Desk | null} */
+let desk = null;
+
+/**
+ * Say where the folder `assets/` of a built site lies, if not beside this file. Before the first call of anything else.
+ *
+ * @param {{ baseUrl: string | URL }} options the address of the folder that holds `assets/`, relative to the page's
+ */
+export function configure({ baseUrl }) {
+  const folder = new URL(baseUrl, globalThis.location?.href ?? import.meta.url);
+  assets = new URL(folder.pathname.endsWith("/") ? folder : `${folder}/`);
+}
+
+/**
+ * Start the worker, which takes a second or two, before a model is chosen. Every other call does it, too.
+ *
+ * @returns {Desk}
+ */
+export function prepare() {
+  desk ??= new Desk(new Worker(new URL(SHADERLM_WORKER, assets), { type: "module" }));
+  return desk;
+}
+
+/** A worker and the calls to it. */
+export class Desk {
+  /** @type {Map<number, { resolve: Function, reject: Function, onEvent?: (told: Told) => void }>} */
+  #calls = new Map();
+  #next = 1;
+  #worker;
+
+  /** @param {Worker} worker */
+  constructor(worker) {
+    this.#worker = worker;
+    /** @type {Set<(told: Told) => void>} of what belongs to no call: the compiling of kernels, a lost device */
+    this.listeners = new Set();
+    worker.addEventListener("message", ({ data }) => this.#received(data));
+    worker.addEventListener("error", (event) => this.#broke(event.message || "it did not start"));
+  }
+
+  /**
+   * The promise of a call's result. An aborted `signal` asks the worker to end it: answers then end early, and all else
+   * is rejected.
+   *
+   * @param {{ call: string } & Record<string, any>} message
+   * @param {Listening} [listening]
+   * @returns {Promise<any> & { cancel: () => void }}
+   */
+  call(message, { onEvent, signal } = {}) {
+    const id = this.#next++;
+    const cancel = () => this.#worker.postMessage({ id: this.#next++, call: "cancel", target: id });
+    const promise = new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject, onEvent }));
+    this.#worker.postMessage({ ...message, id });
+    if (signal?.aborted) {
+      cancel();
+    }
+    signal?.addEventListener("abort", cancel);
+    const done = promise.finally(() => signal?.removeEventListener("abort", cancel));
+    return Object.assign(done, { cancel });
+  }
+
+  /**
+   * As `call`, for what is soon done: an aborted `signal` rejects it, and its result goes unheard.
+   *
+   * @param {{ call: string } & Record<string, any>} message
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<any>}
+   */
+  async ask(message, { signal } = {}) {
+    if (signal?.aborted) {
+      throw cancelled();
+    }
+    const result = this.call(message);
+    if (!signal) {
+      return result;
+    }
+    /** @type {() => void} */
+    let give_up = () => {};
+    const given_up = new Promise((_, reject) => (give_up = () => reject(cancelled())));
+    signal.addEventListener("abort", give_up);
+    return Promise.race([result, given_up]).finally(() => signal.removeEventListener("abort", give_up));
+  }
+
+  /** @param {any} data */
+  #received({ id, event, result, error, ...rest }) {
+    const call = this.#calls.get(id);
+    if (!call) {
+      this.listeners.forEach((listen) => listen({ event, ...rest }));
+    } else if (event) {
+      call.onEvent?.({ event, ...rest });
+    } else {
+      this.#calls.delete(id);
+      error ? call.reject(new ShaderLMError(error)) : call.resolve(result);
+    }
+  }
+
+  /** @param {string} why */
+  #broke(why) {
+    const error = new ShaderLMError({ code: "InternalError", message: `The worker ended: ${why}. Reload the page.` });
+    this.#calls.forEach((call) => call.reject(error));
+    this.#calls.clear();
+    desk = null;
+  }
+}
