@@ -12,7 +12,7 @@ RUNTIME = ROOT / "runtime"
 PAGE = ROOT / "docs" / "python-api.md"
 WIDTH = 100  # of a signature, before it is broken
 
-LOADING = ("load", "load_async", "load_tokenizer", "inspect")
+LOADING = ("load", "load_async", "load_tokenizer", "load_tokenizer_async", "inspect", "inspect_async")
 REPORT = ("Inspection", "TypeShare", "TokenizerSummary", "MemorySummary", "AdapterSummary")
 HEAD = """\
 # Python API

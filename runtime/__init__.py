@@ -8,10 +8,11 @@
 Importing this package imports neither numpy nor a GPU library: what needs them gets them when it is used.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import inspect, load, load_async, load_tokenizer
+    from .api import inspect, inspect_async, load, load_async, load_tokenizer, load_tokenizer_async
     from .generation import Chunk, Completion, Provenance, Timings, TokenLogprobs, Usage
     from .inspection import Inspection
     from .model import AsyncModel, Model
@@ -27,9 +28,11 @@ __all__ = [
     "TokenLogprobs",
     "Usage",
     "inspect",
+    "inspect_async",
     "load",
     "load_async",
     "load_tokenizer",
+    "load_tokenizer_async",
 ]
 
 _HOMES = {
@@ -43,9 +46,19 @@ _HOMES = {
     "TokenLogprobs": "generation",
     "Usage": "generation",
     "inspect": "api",
+    "inspect_async": "api",
     "load": "api",
     "load_async": "api",
     "load_tokenizer": "api",
+    "load_tokenizer_async": "api",
+}
+_HOMES_IN_BROWSERS = {
+    "inspect": "blocking",
+    "inspect_async": "api_browser",
+    "load": "blocking",
+    "load_async": "api_browser",
+    "load_tokenizer": "blocking",
+    "load_tokenizer_async": "api_browser",
 }
 
 
@@ -55,4 +68,5 @@ def __getattr__(name: str) -> Any:
 
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    home = _HOMES_IN_BROWSERS.get(name) if sys.platform == "emscripten" else None
+    return getattr(import_module(f".{home or _HOMES[name]}", __name__), name)

@@ -1,5 +1,6 @@
-"""The public functions on a desktop: `load` and `load_async`, `load_tokenizer`, `inspect`."""
+"""The public functions on a desktop: `load`, `load_tokenizer`, `inspect`, and a form of each for event loops."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from .core import Core, LoadProgress, make_tokenizer
@@ -60,9 +61,7 @@ async def load_async(
     verify: bool = False,
     progress: LoadProgress | None = None,
 ) -> AsyncModel:
-    """As `load`, for an event loop."""
-    import asyncio
-
+    """As `load`, for an event loop; in a browser from a URL, a JavaScript File, or all Files of a model."""
     thread, told = EngineThread(), LoadWatch(progress)
     opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, verify, told))
     try:
@@ -89,6 +88,11 @@ def load_tokenizer(source: Source) -> Tokenizer:
 
         raise TokenizerError(f"{checkpoint.name} has no tokenizer.")
     return tokenizer
+
+
+async def load_tokenizer_async(source: Source) -> Tokenizer:
+    """As `load_tokenizer`, for an event loop."""
+    return await asyncio.to_thread(load_tokenizer, source)
 
 
 def inspect(
@@ -119,6 +123,17 @@ def inspect(
         return run_now(report)
     finally:
         file.close()
+
+
+async def inspect_async(
+    source: Source,
+    *,
+    context: int | None = None,
+    adapter: str | int | None = None,
+    kv_dtype: KvDtype = "f16",
+) -> Inspection:
+    """As `inspect`, for an event loop."""
+    return await asyncio.to_thread(inspect, source, context=context, adapter=adapter, kv_dtype=kv_dtype)
 
 
 async def _undo(opening: "Future[Core]") -> None:

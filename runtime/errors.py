@@ -113,6 +113,10 @@ class ModelClosed(ShaderLMError):
     """A call on a model after `close()`."""
 
 
+class WouldBlock(ShaderLMError):
+    """A call that waits, in a browser, where nothing may: there is an asynchronous form of it."""
+
+
 # The world outside
 
 

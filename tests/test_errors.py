@@ -132,6 +132,11 @@ def look_for_a_site_elsewhere(scene: Scene) -> None:
     places.find_site()
 
 
+def load_in_a_browser(scene: Scene) -> object:
+    scene.patch.setattr("sys.platform", "emscripten")
+    return shaderlm.load(TINY)
+
+
 def leave_no_memory(scene: Scene) -> object:
     scene.patch.setattr(gpu.NativeGpu, "available_memory", lambda self: 1_000_000)
     return shaderlm.load(TINY)
@@ -279,6 +284,10 @@ CASES: Mapping[type[ShaderLMError], Case] = {
     errors.SiteNotFound: Case(
         look_for_a_site_elsewhere,
         r"The site for browsers is not here \(looked in .*`python3 build\.py web` makes it\.",
+    ),
+    errors.WouldBlock: Case(
+        load_in_a_browser,
+        r"shaderlm\.load waits .* Write `await shaderlm\.load_async\(\.\.\.\)` instead",
     ),
     errors.ModelClosed: Case(
         call_after_close,

@@ -47,6 +47,7 @@ FLOORS = {
     "inspection": 7,
     "model": 7,
     "api_browser": 7,
+    "blocking": 7,
     "api": 7,
     "__init__": 7,
     "web": 8,

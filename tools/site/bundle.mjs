@@ -1,8 +1,8 @@
 // Bundles the site's JavaScript and styles with esbuild into a folder, under names that hold a hash of the content.
 //
 // node bundle.mjs SETTINGS.json, with { sources, modules, out, assets, policy }: what is bundled is what there is of
-// worker/worker.js, shaderlm.js, index.html with its page, and sw.js. `assets` is put into the worker, a list of all files
-// into the service worker, and `policy` as Content-Security-Policy into index.html.
+// worker/worker.js, shaderlm.js, python-host.js, index.html with its page, and sw.js. `assets` is put into what starts
+// Python, a list of all files into the service worker, and `policy` as Content-Security-Policy into index.html.
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
@@ -21,6 +21,7 @@ process.on("uncaughtException", (error) => {
 
 const worker = await bundle("worker/worker.js", "assets/[name]-[hash]", { SHADERLM_ASSETS: assets });
 await bundle("shaderlm.js", "[name]", { SHADERLM_WORKER: worker });
+await bundle("python-host.js", "[name]", { SHADERLM_ASSETS: assets });
 await page();
 await bundle("sw.js", "[name]", { SHADERLM_SITE: site() });
 

@@ -4,14 +4,21 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import shaderlm_browser as browser
-
 from ...errors import TokenizerError
 from ...host import Adapter, Store, TextCodec
 from .codec import BrowserCodec
 from .failures import explained
 from .gpu import BrowserGpu, adapter_of
 from .store import BrowserStore
+
+try:
+    import shaderlm_browser as browser
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "The JavaScript half of shaderlm is not here. Import python-host.js, which lies beside shaderlm.js, and let "
+        "its addShaderLM(pyodide) finish before Python asks for a model.",
+        name=error.name,
+    ) from None
 
 
 async def open_gpu() -> BrowserGpu:
