@@ -10,7 +10,7 @@
   python3 build.py lint                       ruff and mypy
   python3 build.py bench [arguments]          measure the default model
   python3 build.py bench headers              measure how fast headers of model files are parsed
-  python3 build.py web                        build the site for browsers into build/site
+  python3 build.py web                        build the site for browsers in build/site, the npm package in build/npm
   python3 build.py wheel                      build a wheel, with the site in it, into dist/
 
 Everything goes into .venv, build/ and the user's cache folder. A set-up that was stopped at any point is completed by
@@ -31,7 +31,7 @@ from types import FrameType
 
 from tools import environment, system
 from tools.environment import PYTHON, module
-from tools.site.making import make_site, make_wheel
+from tools.site.making import NPM, make_site, make_wheel
 from tools.steps import ROOT, Stop, call, call_in_front, one_at_a_time, say
 
 MODEL = "smollm2"
@@ -137,7 +137,7 @@ def lint(words: list[str]) -> int:
 
 def web(words: list[str]) -> int:
     prepare(gpu=False)
-    say(f"the site is in {make_site().relative_to(ROOT)}")
+    say(f"the site is in {make_site().relative_to(ROOT)}, the package for npm in {NPM.relative_to(ROOT)}")
     return 0
 
 

@@ -17,7 +17,8 @@ SNAPSHOT = WORK / "snapshot"
 SNAPSHOT_SOURCES = ("snapshot.mjs", "import_package.py")
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 MANIFEST = "manifest.json"
-ENTRY_POINTS = ("index.html", "shaderlm.js", "sw.js", "site.json", MANIFEST)  # under the same names in every version
+# Under the same names in every version.
+ENTRY_POINTS = ("index.html", "shaderlm.js", "python-host.js", "sw.js", "site.json", MANIFEST)
 UNCOMPRESSED = {MANIFEST, "_headers", "site.json"}  # people edit the last two, and a twin would stay as it was
 
 Manifest = dict[str, dict[str, Any]]

@@ -1,26 +1,30 @@
-"""`build.py web`: from the sources to build/site, in stages of which only those run whose inputs have changed."""
+"""`build.py web`: from the sources to build/site and build/npm, in stages that run where their inputs have changed."""
 
 import shutil
 from pathlib import Path
 
 from ..steps import ROOT, one_at_a_time, say
 from . import node as nodes
-from . import wheels
+from . import npm, wheels
 from .assembly import assemble, print_sizes
 from .stages import WORK, digest_of, files_of, is_current, making
 
 SITE = ROOT / "build/site"
+NPM = ROOT / "build/npm"
 STDLIB = WORK / "stdlib"
 PACKAGES = WORK / "packages"
 TOOLS = Path(__file__).parent
 
 
 def make_site() -> Path:
-    """Have the site in build/site, as the sources are now. Raises Stop."""
+    """Have the site in build/site, and the package for npm beside it, as the sources are now. Raises Stop."""
     with one_at_a_time():
         state = state_of_sources()
         if not is_current(SITE, state):
             build(state)
+        if not is_current(NPM, state):
+            with making(NPM, state) as folder:
+                npm.fill(nodes.find_node(), SITE, folder)
     return SITE
 
 

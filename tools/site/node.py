@@ -70,18 +70,28 @@ def fetch_modules(node: Node) -> str:
     """Have the packages of web/package-lock.json in MODULES; what they are made from."""
     state = digest_of(*PACKAGE_FILES, sys.platform)
     if not is_current(MODULES, state):
-        say("npm fetches Pyodide, the tokenizers and esbuild")
+        say("npm fetches Pyodide, the tokenizers, esbuild and TypeScript")
         with making(MODULES, state) as folder:
             for file in PACKAGE_FILES:
                 shutil.copy(file, folder)
-            # No package's own scripts are needed, so none is run. Integrity hashes of the lock file are checked by npm.
-            options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            if call([*node.npm, "ci", "--prefix", str(folder), *options], environment=variables(node)):
-                raise Stop(
-                    f"npm could not fetch what the site is made of, for the reason above.{space_note()} If it is the "
-                    "network, check it and npm's settings (`npm config list`); then start again."
-                )
+            install(node, folder)
     return state
+
+
+def install(node: Node, folder: Path) -> None:
+    """Fetch what the package-lock.json of a folder lists into it. Raises Stop."""
+    # No package's own scripts are needed, so none is run. Integrity hashes of the lock file are checked by npm.
+    if npm(node, "ci", "--prefix", str(folder)):
+        raise Stop(
+            f"npm could not fetch what is needed, for the reason above.{space_note()} If it is the network, check it "
+            "and npm's settings (`npm config list`); then start again."
+        )
+
+
+def npm(node: Node, *arguments: str) -> int:
+    """Run npm; how it ended."""
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    return call([*node.npm, *arguments, *options], environment=variables(node))
 
 
 def variables(node: Node) -> dict[str, str]:

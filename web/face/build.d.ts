@@ -1,2 +1,7 @@
-// What the build puts into shaderlm.js: the worker's file, relative to the folder that holds `assets/`.
+// What the build puts into the code (tools/site/bundle.mjs).
+
+/** The worker's file, relative to the folder that holds `assets/`. */
 declare const SHADERLM_WORKER: string;
+
+/** Where Pyodide and its packages lie, relative to `assets/`. */
+declare const SHADERLM_ASSETS: { pyodide: string; packages: string[]; snapshot: string | null };

@@ -1,0 +1,129 @@
+"""The package for npm, installed into somebody's Vite project: its types hold, it builds, the built page answers."""
+
+import asyncio
+import functools
+import http.server
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from playwright.async_api import Browser
+
+from tiny_model import TINY, goldens
+from tools.site import making, node, stages
+
+HERE = Path(__file__).parent / "vite_project"
+LISTS = ("package.json", "package-lock.json")
+PROJECT = stages.WORK / "vite_project"
+DOCS = HERE.parent.parent.parent / "docs" / "browser.md"
+MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"  # as the page calls it; the tiny one lies there
+PATIENCE = 300  # seconds
+# What the type checker takes for granted is what Vite's own template for TypeScript does.
+CHECKS = ("--noEmit", "--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler")
+
+
+@pytest.fixture(scope="module")
+def project(site: Path) -> Path:
+    """Somebody's project with Vite, and with our package as npm packs it."""
+    program = node.find_node()
+    state = stages.digest_of(*(HERE / name for name in LISTS))
+    if not stages.is_current(PROJECT, state):
+        with stages.making(PROJECT, state) as folder:
+            for name in LISTS:
+                shutil.copy(HERE / name, folder)
+            node.install(program, folder)
+    for file in HERE.iterdir():
+        shutil.copy(file, PROJECT)
+    for made in ("dist", "public", "node_modules/shaderlm"):
+        shutil.rmtree(PROJECT / made, ignore_errors=True)
+    assert node.npm(program, "pack", "--silent", "--pack-destination", str(PROJECT), str(making.NPM)) == 0
+    [archive] = PROJECT.glob("shaderlm-*.tgz")
+    assert node.npm(program, "install", "--no-save", "--offline", "--prefix", str(PROJECT), str(archive)) == 0
+    archive.unlink()
+    return PROJECT
+
+
+@pytest.fixture(scope="module")
+def built(project: Path) -> Path:
+    """What `vite build` made of it, with the assets and the model beside it."""
+    shutil.copytree(project / "node_modules/shaderlm/assets", project / "public/shaderlm/assets")
+    program = node.find_node()
+    assert node.npm(program, "run", "build", "--prefix", str(project)) == 0
+    (project / "dist/models").mkdir()
+    shutil.copy(TINY, project / "dist/models" / MODEL)
+    return project / "dist"
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Nothing: what was asked for is no news."""
+
+
+@pytest.fixture
+def address(built: Path) -> Iterator[str]:
+    """A server of plain files, as Python has one."""
+    handler = functools.partial(_Handler, directory=str(built))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_the_package_holds_what_its_list_names(project: Path) -> None:
+    package = project / "node_modules/shaderlm"
+    about = json.loads((package / "package.json").read_text())
+    named = [
+        about["main"],
+        about["types"],
+        *about["exports"]["."].values(),
+        *about["exports"]["./python-host.js"].values(),
+    ]
+    assert [name for name in named if not (package / name).is_file()] == []
+    assert {path.name for path in package.iterdir()} == {*about["files"], "package.json", "README.md", "LICENSE"}
+    [worker] = (package / "assets").glob("worker-*.js")
+    assert worker.name in (package / "shaderlm.js").read_text()
+    assert not list(package.rglob("*.br"))
+
+
+def test_types_hold_in_a_program_that_uses_them(project: Path) -> None:
+    compiler = node.MODULES / "node_modules/typescript/bin/tsc"
+    command = [node.find_node().program, str(compiler), *CHECKS, "--lib", "es2022,dom,dom.iterable", "main.ts"]
+    good = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert good.returncode == 0, good.stdout
+    wrong = (project / "main.ts").read_text().replace("max_tokens: 4 }", 'max_tokens: "4" }')
+    (project / "wrong.ts").write_text(wrong)
+    bad = subprocess.run([*command[:-1], "wrong.ts"], cwd=project, capture_output=True, text=True, check=False)
+    assert "TS2" in bad.stdout
+
+
+def test_the_built_page_streams_an_answer(browser: tuple[asyncio.Runner, Browser], address: str) -> None:
+    golden = goldens()["story"]
+    asked = urlencode({"prompt": golden.prompt, "max_tokens": golden.max_tokens})
+    title, text = browser[0].run(asyncio.wait_for(_visit(browser[1], f"{address}/?{asked}"), PATIENCE))
+    assert text == golden.text
+    assert title == f"{golden.finish_reason}, true, 4"
+
+
+async def _visit(browser: Browser, address: str) -> tuple[str, str]:
+    page = await browser.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    await page.goto(address)
+    try:
+        await page.wait_for_function("() => document.title.includes(',')", timeout=0)
+    finally:
+        assert not wrong, wrong
+    answer = (await page.title(), await page.inner_text("pre"))
+    await page.close()
+    return answer
+
+
+def test_the_page_is_the_one_of_the_documentation() -> None:
+    [shown] = [block for block in DOCS.read_text("utf-8").split("```") if 'from "shaderlm"' in block]
+    assert shown.removeprefix("js\n") in (HERE / "main.ts").read_text()
