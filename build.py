@@ -10,6 +10,7 @@
   python3 build.py lint                       ruff and mypy
   python3 build.py bench [arguments]          measure the default model
   python3 build.py bench headers              measure how fast headers of model files are parsed
+  python3 build.py bench browser [FILE.json]  measure starts and steps in Chromium
   python3 build.py web                        build the site for browsers in build/site, the npm package in build/npm
   python3 build.py wheel                      build a wheel, with the site in it, into dist/
 
@@ -87,6 +88,11 @@ def bench(words: list[str]) -> int:
     prepare()
     if words == ["headers"]:
         return call_in_front([str(PYTHON), str(ROOT / "bench/headers.py")])
+    if words[:1] == ["browser"]:
+        prepare("test")
+        make_site()
+        fetch_model()
+        return call_in_front([str(PYTHON), str(ROOT / "bench/browser.py"), *words[1:]])
     return become("bench", MODEL, *words)
 
 
