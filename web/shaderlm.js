@@ -4,7 +4,7 @@
 //   const model = await load("model.gguf", { onProgress: ({ stage, done, total }) => console.log(stage, done / total) });
 //   for await (const chunk of model.streamChat([{ role: "user", content: "Hello!" }])) console.log(chunk.text);
 
-import { configure, prepare } from "./face/desk.js";
+import { configure, openDesk, prepare } from "./face/desk.js";
 import { ShaderLMError, invalidOption } from "./face/errors.js";
 import { Model } from "./face/model.js";
 
@@ -86,7 +86,7 @@ export { Model, ShaderLMError, configure, prepare };
  * @returns {Promise<Model>}
  */
 export async function load(source, { onProgress, onNotice, signal, expected, verify, store, ...options } = {}) {
-  const desk = prepare();
+  const desk = openDesk();
   /** @param {any} told */
   const onEvent = ({ event, ...told }) => (event === "notice" ? onNotice?.(told) : onProgress?.(told));
   desk.listeners.add(onEvent);
@@ -109,7 +109,7 @@ export async function load(source, { onProgress, onNotice, signal, expected, ver
  */
 export async function inspect(source, { signal, ...options } = {}) {
   const message = { call: "inspect", source: placeOf(source), file_options: { store: false }, options };
-  return prepare().call(message, { signal });
+  return openDesk().call(message, { signal });
 }
 
 /**
@@ -119,7 +119,7 @@ export async function inspect(source, { signal, ...options } = {}) {
  * @returns {Promise<StoredModel[]>}
  */
 export function listModels({ signal } = {}) {
-  return prepare().ask({ call: "list_models" }, { signal });
+  return openDesk().ask({ call: "list_models" }, { signal });
 }
 
 /**
@@ -130,7 +130,7 @@ export function listModels({ signal } = {}) {
  * @returns {Promise<boolean>} whether it was there
  */
 export function deleteModel(url, { signal } = {}) {
-  return prepare().ask({ call: "delete_model", url: String(url) }, { signal });
+  return openDesk().ask({ call: "delete_model", url: String(url) }, { signal });
 }
 
 /**

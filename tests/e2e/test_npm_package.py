@@ -1,6 +1,7 @@
 """The package for npm, installed into somebody's Vite project: its types hold, it builds, the built page answers."""
 
 import asyncio
+import contextlib
 import functools
 import http.server
 import json
@@ -61,14 +62,18 @@ def built(project: Path) -> Path:
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
     def log_message(self, *_: Any) -> None:
         """Nothing: what was asked for is no news."""
 
 
-@pytest.fixture
-def address(built: Path) -> Iterator[str]:
-    """A server of plain files, as Python has one."""
-    handler = functools.partial(_Handler, directory=str(built))
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a server of plain files, as Python has one, from which all may read."""
+    handler = functools.partial(_Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -102,10 +107,11 @@ def test_types_hold_in_a_program_that_uses_them(project: Path) -> None:
     assert "TS2" in bad.stdout
 
 
-def test_the_built_page_streams_an_answer(browser: tuple[asyncio.Runner, Browser], address: str) -> None:
+def test_the_built_page_streams_an_answer(browser: tuple[asyncio.Runner, Browser], built: Path) -> None:
     golden = goldens()["story"]
     asked = urlencode({"prompt": golden.prompt, "max_tokens": golden.max_tokens})
-    title, text = browser[0].run(asyncio.wait_for(_visit(browser[1], f"{address}/?{asked}"), PATIENCE))
+    with serving(built) as address:
+        title, text = browser[0].run(asyncio.wait_for(_visit(browser[1], f"{address}/?{asked}"), PATIENCE))
     assert text == golden.text
     assert title == f"{golden.finish_reason}, true, 4"
 
@@ -122,6 +128,29 @@ async def _visit(browser: Browser, address: str) -> tuple[str, str]:
     answer = (await page.title(), await page.inner_text("pre"))
     await page.close()
     return answer
+
+
+def test_a_page_of_another_origin_can_use_the_package(
+    browser: tuple[asyncio.Runner, Browser], project: Path, built: Path
+) -> None:
+    """Where its server allows it; the worker is then the page's, and what it imports that server's."""
+    golden = goldens()["story"]
+    code = """async ([address, prompt]) => {
+      const { load } = await import(`${address}/shaderlm.js`);
+      const model = await load("/models/MODEL", { context: 128 });
+      return (await model.complete(prompt, { temperature: 0, max_tokens: 6 })).tokens;
+    }"""
+
+    async def visit(page_address: str, address: str) -> list[int]:
+        page = await browser[1].new_page()
+        await page.goto(f"{page_address}/shaderlm/assets/")
+        tokens: list[int] = await page.evaluate(code.replace("MODEL", MODEL), [address, golden.prompt])
+        await page.close()
+        return tokens
+
+    with serving(built) as page_address, serving(project / "node_modules/shaderlm") as address:
+        tokens = browser[0].run(asyncio.wait_for(visit(page_address, address), PATIENCE))
+    assert tokens == golden.ids[:6]
 
 
 def test_the_page_is_the_one_of_the_documentation() -> None:

@@ -21,14 +21,25 @@ export function configure({ baseUrl }) {
   assets = new URL(folder.pathname.endsWith("/") ? folder : `${folder}/`);
 }
 
-/**
- * Start the worker, which takes a second or two, before a model is chosen. Every other call does it, too.
- *
- * @returns {Desk}
- */
+/** Start the worker, which takes a second or two, before a model is chosen. Every other call does it, too. */
 export function prepare() {
-  desk ??= new Desk(new Worker(new URL(SHADERLM_WORKER, assets), { type: "module" }));
+  openDesk();
+}
+
+/** The line to the worker, which is started if need be. @returns {Desk} */
+export function openDesk() {
+  desk ??= new Desk(startWorker(new URL(SHADERLM_WORKER, assets)));
   return desk;
+}
+
+/** @param {URL} url */
+function startWorker(url) {
+  if (url.origin === globalThis.location.origin) {
+    return new Worker(url, { type: "module" });
+  }
+  // No browser starts a worker of another origin, but each lets one import from there what is meant for all.
+  const code = new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" });
+  return new Worker(URL.createObjectURL(code), { type: "module" });
 }
 
 /** A worker and the calls to it. */
