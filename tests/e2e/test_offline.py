@@ -42,14 +42,16 @@ def release(server: FaultySite, title: str, *, whole: bool = True) -> None:
 
 
 async def ask_for_updates(reader: Reader) -> None:
-    """As the browser does of its own accord at each visit."""
-    await reader.page.evaluate("""navigator.serviceWorker.ready.then(async (registration) => {
-      const found = new Promise((resolve) => registration.addEventListener("updatefound", resolve, { once: true }));
-      await registration.update().catch(() => {});
-      await found;
-      const { installing } = registration;
-      await new Promise((resolve) => installing ? installing.addEventListener("statechange", resolve) : resolve());
-    })""")
+    """As the browser does of its own accord now and then, until a new version was found, and taken in or refused."""
+    await reader.page.evaluate("""navigator.serviceWorker.ready.then((registration) => new Promise((resolve) => {
+      const watch = () => registration.installing?.addEventListener("statechange", done);
+      const ask = () => registration.waiting ? done() : registration.update().catch(() => {});
+      const asking = setInterval(ask, 1000);  // one that is under way already may have seen the old version
+      const done = () => resolve(clearInterval(asking));
+      registration.addEventListener("updatefound", watch);
+      watch();
+      ask();
+    }))""")
 
 
 async def test_without_a_server_the_page_opens_and_chats(browser, site):
