@@ -8,8 +8,15 @@ import { ShaderLMError, cancelled, invalidOption } from "./errors.js";
  * @typedef {((messages: Message[], options?: import("./model.js").ChatOptions) => Promise<Completion>) &
  *   { completions: ChatCompletions }} Chat
  *
+ * @typedef {object} RequestMessage a message of OpenAI's; of its parts, texts alone are taken
+ * @property {string} role
+ * @property {string | object[] | null} [content]
+ * @property {object[]} [tool_calls]
+ * @property {string} [tool_call_id]
+ * @property {string} [name]
+ *
  * @typedef {object} RequestOptions
- * @property {Message[]} messages
+ * @property {RequestMessage[]} messages
  * @property {string} [model] is not looked at: the model is the one that was loaded
  * @property {{ include_usage?: boolean } | null} [stream_options] include_usage: a last chunk tells it
  * @property {number | null} [max_completion_tokens]
@@ -134,8 +141,9 @@ export class ChatCompletions {
    * @returns {Promise<ChatCompletion | AsyncGenerator<ChatCompletionChunk, void, void>>}
    */
   async create(request, { signal } = {}) {
-    const options = optionsOf(request);
-    const answer = new Answer(this.#model, this.#model.streamChat(request.messages, { ...options, signal }));
+    const options = { ...optionsOf(request), signal };
+    const messages = /** @type {Message[]} */ (request.messages);
+    const answer = new Answer(this.#model, this.#model.streamChat(messages, options));
     return request.stream ? answer.chunks(request.stream_options?.include_usage ?? false) : answer.whole();
   }
 }
