@@ -57,15 +57,20 @@ async function fetched(url) {
   return response;
 }
 
-/** From the cache; should the browser have dropped it there, from the network, if that still has this version. */
+/**
+ * From the cache; should the browser have dropped it there, from the network, if that still has this version. No cache is
+ * made here: the next version may have removed it, while this one still answers a page that is going away.
+ */
 async function keptFile(url) {
-  const cache = await caches.open(KEPT);
-  const kept = await cache.match(url);
+  const kept = await caches.match(url, { cacheName: KEPT });
   if (kept) {
     return kept;
   }
   const response = await fetched(url);
-  await cache.put(url, response.clone()).catch(() => {});
+  if (await caches.has(KEPT)) {
+    const cache = await caches.open(KEPT);
+    await cache.put(url, response.clone()).catch(() => {});
+  }
   return response;
 }
 

@@ -16,6 +16,11 @@ from tiny_model import TINY, goldens
 
 CHAT = goldens()["chat"]
 CACHES = "caches.keys().then((names) => names.filter((name) => name.startsWith('shaderlm /')).sort())"
+ALONE = f"""async (count) => {{
+  let names = await {CACHES};
+  while (names.length > count) names = await {CACHES}; // the old version is being removed
+  return names;
+}}"""
 TITLE = "(async () => (await (await fetch('index.html')).text()).match(/<title>(.*)</)[1])()"
 
 
@@ -100,8 +105,8 @@ async def test_a_new_version_is_taken_whole_when_the_reader_says_so(browser, fau
     async with reader.page.expect_navigation():
         await reader.button("Use it now").click()
     assert await reader.page.evaluate(TITLE) == "second"
-    after = await reader.page.evaluate(CACHES)
-    assert len(before) == len(after) == 2
+    after = await reader.page.evaluate(ALONE, len(before))
+    assert len(before) == 2
     assert [name for name in after if name.endswith(" second")]
     await reader.context.close()
 
