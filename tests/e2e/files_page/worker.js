@@ -90,6 +90,8 @@ const keyOf = async (index) => (await ask((await chunks()).getAllKeys())).find((
 
 self.countOfChunks = async () => ask((await chunks()).count());
 
+self.bytesInChunks = async () => (await ask((await chunks()).getAll())).reduce((sum, { size }) => sum + size, 0);
+
 /** Change a byte of a stored chunk, as a bad disk does. */
 self.damage = async (index) => {
   const key = await keyOf(index);
