@@ -52,7 +52,7 @@ ASK = """async ([text, max_tokens]) => {
   }
   return { first, timings: completion.timings, usage: completion.usage };
 }"""
-STEP_TIMES = "() => [shaderlm.gpu.waits, shaderlm.gpu.hostTime]"
+STEP_TIMES = "() => [shaderlm.gpu.steps, shaderlm.gpu.hostTime]"
 HEAP = "() => shaderlm.pyodide._module.HEAPU8.length"
 
 

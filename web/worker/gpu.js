@@ -98,13 +98,12 @@ class Gpu {
     this.groups = new Map(); // bind groups that no program holds yet
     this.programs = new Map();
     this.counts = new Map();
-    this.readbacks = new Map();
+    this.onRead = () => {}; // gpu.py's: (number, bytes, error)
     this.staging = new Map(); // size -> idle buffers
     this.stagingCount = 0;
     this.scopes = new Set(); // answers of error scopes that are on their way
-    this.waits = 0; // for results, and the milliseconds of host work between them: for benchmarks
+    this.steps = 0; // whose results came, and the milliseconds of host work for them: for benchmarks
     this.hostTime = 0;
-    this.awake = performance.now();
     this.failure = null; // the first thing that went wrong: all that follows does because of it
     this.closed = false;
     device.addEventListener("uncapturederror", ({ error }) => this.fail(error, "to do its work"));
@@ -207,8 +206,9 @@ class Gpu {
     this.device.queue.submit([encoder.finish()]);
   }
 
-  async readBuffer(number, offset, size) {
-    return this.finishRead(this.copyOut(this.device.createCommandEncoder(), number, offset, size));
+  /** As `submit` with a size, without dispatches. */
+  readBuffer(number, offset, size) {
+    return this.copyOut(this.device.createCommandEncoder(), number, offset, size);
   }
 
   // Kernels
@@ -304,7 +304,10 @@ class Gpu {
     return this.number(this.counts, counts);
   }
 
-  /** Run dispatches [start, stop); with a `size`, copy bytes of a buffer out behind them, for `finishRead`. */
+  /**
+   * Run dispatches [start, stop); with a `size`, copy bytes of a buffer out behind them: `onRead(number, bytes)` brings
+   * them by the number that this returns, or `onRead(number, null, error)` tells what went wrong.
+   */
   submit(program, counts, start, stop, buffer, offset, size) {
     const dispatches = this.programs.get(program);
     const groups = this.counts.get(counts);
@@ -330,7 +333,27 @@ class Gpu {
     const staging = idle.pop() ?? this.newStaging(size);
     encoder.copyBufferToBuffer(this.buffers.get(buffer), offset, staging, 0, size);
     this.device.queue.submit([encoder.finish()]);
-    return this.number(this.readbacks, { staging, mapped: staging.mapAsync(GPUMapMode.READ).catch((error) => error) });
+    const number = this.next++;
+    staging.mapAsync(GPUMapMode.READ).then(
+      () => this.arrived(number, staging),
+      (error) => this.refused(number, staging, error),
+    );
+    return number;
+  }
+
+  /** Tells Python of a readback's bytes; whoever waits for them goes on within the call. */
+  arrived(number, staging) {
+    if (this.failure || this.scopes.size) {
+      this.refused(number, staging, null);
+      return;
+    }
+    const awake = performance.now();
+    const bytes = new Uint8Array(staging.getMappedRange()).slice();
+    staging.unmap();
+    this.staging.get(staging.size).push(staging);
+    this.onRead(number, bytes);
+    this.steps++;
+    this.hostTime += performance.now() - awake;
   }
 
   newStaging(size) {
@@ -340,29 +363,18 @@ class Gpu {
     return this.scoped(["validation", "out-of-memory"], `for ${size} bytes to read results into`, create);
   }
 
-  /** The bytes that a readback brings. Throws DeviceLost, OutOfMemory, KernelError. */
-  async finishRead(number) {
-    const { staging, mapped } = this.readbacks.get(number);
-    this.readbacks.delete(number);
-    this.hostTime += performance.now() - this.awake;
-    this.waits++;
-    const error = await mapped;
-    this.awake = performance.now();
-    if (error || this.failure || this.scopes.size) {
-      await this.refused(error);
-    }
-    const bytes = new Uint8Array(staging.getMappedRange()).slice();
-    staging.unmap();
-    this.staging.get(staging.size).push(staging);
-    return bytes;
-  }
-
-  async refused(error) {
-    await this.checked();
-    if (error) {
-      await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]); // told in either order
+  /** A readback that failed, or before which something may have failed: of DeviceLost, OutOfMemory, KernelError. */
+  async refused(number, staging, error) {
+    try {
       await this.checked();
-      throw coded("DeviceLost", `The GPU gave no result: ${error.message}. Load the model again.`);
+      if (error) {
+        await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]); // told in either order
+        await this.checked();
+        throw coded("DeviceLost", `The GPU gave no result: ${error.message}. Load the model again.`);
+      }
+      this.arrived(number, staging);
+    } catch (reason) {
+      this.onRead(number, null, reason);
     }
   }
 
@@ -380,8 +392,9 @@ class Gpu {
 
   close() {
     this.closed = true;
+    this.onRead = () => {}; // nobody waits for what is still under way
     this.device.destroy();
-    for (const map of [this.buffers, this.pipelines, this.groups, this.programs, this.counts, this.readbacks]) {
+    for (const map of [this.buffers, this.pipelines, this.groups, this.programs, this.counts]) {
       map.clear();
     }
     this.pipelineNumbers.clear();

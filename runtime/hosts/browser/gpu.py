@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyodide.ffi import to_js
+from pyodide.ffi import JsException, create_proxy, to_js
 
 from ...errors import OutOfMemory
 from ...host import Adapter, AdapterKind, BoundBuffer, Chunk, KernelSource, Usage
-from .failures import explained
+from .failures import explained, translated
+from .readback import Readback
 
 ACCESS = ("read", "read_write", "uniform")  # in the order of BINDING_TYPES in gpu.js
 _SOFTWARE = re.compile(r"swiftshader|llvmpipe|lavapipe|basic render", re.IGNORECASE)
@@ -31,8 +32,10 @@ class BrowserGpu:
     def __init__(self, device: Any) -> None:
         self._device = device
         self._submit = device.submit  # bound once: a look-up through a proxy costs as much as the call
-        self._finish_read = device.finishRead
         self._write = device.writeBuffer
+        self._readbacks: dict[int, Readback] = {}
+        self._arrived_for_js = create_proxy(self._arrived)
+        device.onRead = self._arrived_for_js
         self.adapter = adapter_of(json.loads(device.facts()))
 
     # Buffers
@@ -57,8 +60,7 @@ class BrowserGpu:
         self._device.copyBuffer(source, source_offset, target, target_offset, size)
 
     async def read_buffer(self, buffer: int, offset: int, size: int) -> bytes:
-        with explained():
-            return _bytes(await self._device.readBuffer(buffer, offset, size))
+        return await self._readback(self._device.readBuffer(buffer, offset, size))
 
     # Programs
 
@@ -92,7 +94,7 @@ class BrowserGpu:
         start: int = 0,
         stop: int | None = None,
         read: BoundBuffer | None = None,
-    ) -> int | None:
+    ) -> Readback | None:
         known = program.counts.get(id(counts))
         if known is None:  # the table is kept, so that no other one gets its id
             known = program.counts[id(counts)] = counts, int(self._device.keepCounts(to_js(list(counts))))
@@ -100,11 +102,22 @@ class BrowserGpu:
         if read is None:
             self._submit(program.number, known[1], start, end, 0, 0, 0)
             return None
-        return int(self._submit(program.number, known[1], start, end, read.buffer, read.offset, read.size))
+        return self._readback(self._submit(program.number, known[1], start, end, read.buffer, read.offset, read.size))
 
-    async def finish_read(self, readback: int) -> bytes:
-        with explained():
-            return _bytes(await self._finish_read(readback))
+    async def finish_read(self, readback: Readback) -> bytes:
+        return await readback
+
+    def _readback(self, number: int) -> Readback:
+        readback = self._readbacks[number] = Readback()
+        return readback
+
+    def _arrived(self, number: int, data: Any, error: JsException | None = None) -> None:
+        """What gpu.js calls when a readback is there, or failed."""
+        readback = self._readbacks.pop(number)
+        if error is None:
+            readback.arrive(data.to_bytes())
+        else:
+            readback.arrive(None, translated(error) or error)
 
     async def wait(self) -> None:
         with explained():
@@ -122,6 +135,7 @@ class BrowserGpu:
 
     def close(self) -> None:
         self._device.close()
+        self._arrived_for_js.destroy()
 
 
 def adapter_of(facts: Mapping[str, Any]) -> Adapter:
@@ -147,11 +161,6 @@ def _kind(name: str, is_fallback: bool) -> AdapterKind:
 
 def _hyphenated(name: str) -> str:
     return re.sub(r"[A-Z]", lambda letter: "-" + letter.group().lower(), name)
-
-
-def _bytes(proxy: Any) -> bytes:
-    data: bytes = proxy.to_bytes()
-    return data
 
 
 def _list(proxy: Any) -> list[Any]:
