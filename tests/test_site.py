@@ -19,7 +19,7 @@ import pytest
 from tools.describe_model import entry
 from tools.site import assembly, making, stages, wheels
 from tools.site.assembly import ENTRY_POINTS, LIMIT, UNCOMPRESSED
-from tools.site.node import Node, find_node, version_of
+from tools.site.node import Node, find_node, is_new_enough, version_of
 from web.policy import policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -249,13 +249,20 @@ def test_the_default_model_is_in_the_catalogue_with_its_hashes(site, smollm2):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a script stands for Node.js")
-@pytest.mark.parametrize(("says", "version"), [("v20.0.0", 20), ("v18.19.1", 18), ("v101.2", 101), ("nothing", 0)])
+@pytest.mark.parametrize(("says", "version"), [("v20.19.2", (20, 19)), ("v101.2.0", (101, 2)), ("no", (0, 0))])
 def test_the_version_of_a_node_is_found_out(tmp_path, says, version):
     program = tmp_path / "node"
     program.write_text(f"#!/bin/sh\necho {says}\n")
     program.chmod(0o755)
     assert version_of(str(program)) == version
-    assert version_of(str(tmp_path / "none")) == 0
+    assert version_of(str(tmp_path / "none")) == (0, 0)
+
+
+def test_a_node_is_new_enough_where_vite_says_so():
+    packages = json.loads((ROOT / "tests/e2e/vite_project/package-lock.json").read_text())["packages"]
+    assert packages["node_modules/vite"]["engines"]["node"] == "^20.19.0 || >=22.12.0"
+    tried = [(0, 0), (18, 20), (20, 18), (20, 19), (20, 20), (21, 7), (22, 11), (22, 12), (23, 0), (24, 1)]
+    assert [version for version in tried if is_new_enough(version)] == [*tried[3:5], *tried[7:]]
 
 
 def test_a_current_site_is_not_made_again(site):

