@@ -1,6 +1,7 @@
 """Somebody who reads the page, for tests that are coroutines."""
 
 import base64
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,19 @@ class Reader:
         return [url for url in self.asked if urlsplit(url).netloc != own and not url.startswith(("blob:", "data:"))]
 
 
-async def visit(browser: Browser, address: str, *, script: str = "", **options: Any) -> Reader:
+async def visit(
+    browser: Browser,
+    address: str,
+    *,
+    script: str = "",
+    prepare: Callable[[BrowserContext], Awaitable[None]] | None = None,
+    **options: Any,
+) -> Reader:
     """The page as somebody finds it who comes for the first time; `script` runs before its own."""
     context = await browser.new_context(**options)
     context.set_default_timeout(PATIENCE)
+    if prepare:
+        await prepare(context)
     page = await context.new_page()
     reader = Reader(page, address)
 
