@@ -3,13 +3,16 @@
 import asyncio
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from faulty_site import FaultySite, serving_site
 from files_tab import Tab, Visitor
 from model_server import NAME, ModelServer, serving_models
 from playwright.async_api import Browser
 
 from chromium import running_browser
+from tiny_model import TINY
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +44,13 @@ def server() -> Iterator[ModelServer]:
 def elsewhere() -> Iterator[ModelServer]:
     """A server of another origin."""
     with serving_models() as server:
+        yield server
+
+
+@pytest.fixture
+def faulty(site: Path) -> Iterator[FaultySite]:
+    """A site whose default model is the tiny one, in small chunks."""
+    with serving_site(site, TINY) as server:
         yield server
 
 

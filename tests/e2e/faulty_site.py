@@ -21,6 +21,7 @@ class FaultySite(Line):
 
     folder: Path = Path()
     models: dict[str, bytes] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)  # statuses of models that are never given
     replaced: dict[str, bytes] = field(default_factory=dict)  # files that are not as the folder has them
     ranges: list[str | None] = field(default_factory=list)  # of models that were asked for
     address: str = ""
@@ -33,7 +34,9 @@ class _Handler(ByteHandler):
         path = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
         file = site.folder / path
         kind = {"Content-Type": TYPES.get(file.suffix, OTHER_TYPE), "Cache-Control": "no-cache"}
-        if path.startswith("models/") and path.removeprefix("models/") in site.models:
+        if path.removeprefix("models/") in site.refusals:
+            self.send_answer(site.refusals[path.removeprefix("models/")], kind, b"no")
+        elif path.startswith("models/") and path.removeprefix("models/") in site.models:
             site.ranges.append(self.headers.get("range"))
             self.send_file(site.models[path.removeprefix("models/")], {**kind, "ETag": '"one"'})
         elif path in site.replaced:

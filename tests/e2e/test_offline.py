@@ -4,11 +4,9 @@ import hashlib
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from faulty_site import FaultySite, serving_site
+from faulty_site import FaultySite
 from reader import Reader, visit
 
 from site_server import serving
@@ -22,12 +20,6 @@ ALONE = f"""async (count) => {{
   return names;
 }}"""
 TITLE = "(async () => (await (await fetch('index.html')).text()).match(/<title>(.*)</)[1])()"
-
-
-@pytest.fixture
-def faulty(site) -> Iterator[FaultySite]:
-    with serving_site(site, TINY) as server:
-        yield server
 
 
 async def kept(reader: Reader) -> None:
@@ -108,6 +100,21 @@ async def test_a_new_version_is_taken_whole_when_the_reader_says_so(browser, fau
     after = await reader.page.evaluate(ALONE, len(before))
     assert len(before) == 2
     assert [name for name in after if name.endswith(" second")]
+    await reader.context.close()
+
+
+async def test_other_tabs_are_told_that_one_has_taken_a_new_version(browser, faulty):
+    reader = await visit(browser[1], faulty.address)
+    await kept(reader)
+    await reader.page.reload()
+    other = Reader(await reader.context.new_page(), faulty.address)
+    await other.page.goto(faulty.address)
+    release(faulty, "second")
+    await ask_for_updates(reader)
+    await other.see("A new version of this page is here.")
+    await reader.button("Use it now").click()
+    await other.see("Another tab has taken a new version of this page. Load this one again when it suits you.")
+    assert await other.page.title() == "shaderlm"  # it was not loaded again under its reader's hands
     await reader.context.close()
 
 

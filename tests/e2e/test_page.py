@@ -1,12 +1,11 @@
 """The page, as somebody meets it who comes for the first time: it finds the GPU, fetches a model, and chats."""
 
 import asyncio
-import itertools
 import re
 from collections.abc import Iterator
 
 import pytest
-from faulty_site import CHUNK, FaultySite, serving_site
+from frames import frames_of_answers
 from playwright.async_api import Browser
 from reader import Reader, drop_file, visit
 
@@ -40,13 +39,6 @@ def reader(browser: Running, web: SiteServer) -> Iterator[Reader]:
     reader = browser[0].run(come())
     yield reader
     browser[0].run(reader.context.close())
-
-
-@pytest.fixture
-def faulty(site) -> Iterator[FaultySite]:
-    """A site whose default model is the tiny one, in small chunks."""
-    with serving_site(site, TINY) as server:
-        yield server
 
 
 def question(golden) -> str:
@@ -173,37 +165,18 @@ async def test_screen_readers_hear_whole_sentences(browser, reader):
     assert heard[1] == "Pip lived in a red house by the river."
 
 
-async def test_frames_stay_short_while_an_answer_comes(browser, reader):
+async def test_frames_stay_short_while_answers_come(browser, reader):
     await reader.button("New chat").click()
-    await reader.page.evaluate("""() => {
-      globalThis.frames_ = [];
-      const tick = (now) => { frames_.push(now); requestAnimationFrame(tick); };
-      requestAnimationFrame(tick);
-    }""")
-    await reader.say(question(TALE))
-    times = await reader.page.evaluate("frames_")
-    durations = sorted(late - early for early, late in itertools.pairwise(times))
-    assert durations[int(0.95 * len(durations))] < 50, durations[-20:]
+    frames = await frames_of_answers(reader, question(TALE), 4)
+    print(frames)
+    assert frames.p95 < 250, frames  # 50 is the aim, held by `build.py bench browser`: here others compute as well
+    assert max(frames.long_tasks, default=0) < 500, frames
 
 
 async def test_nothing_is_asked_of_other_origins_and_nothing_complains(browser, reader):
     assert any(url.endswith(f"/models/{TINY.name}") for url in reader.asked)
     assert reader.strangers() == []
     assert reader.complaints == []
-
-
-async def test_axe_finds_nothing_serious(browser, reader):
-    found = {}
-    for scheme in ("light", "dark"):
-        await reader.page.emulate_media(color_scheme=scheme)
-        found[f"chat, {scheme}"] = await reader.serious_violations()
-        await reader.button("Settings").click()
-        found[f"settings, {scheme}"] = await reader.serious_violations()
-        await reader.button("Done").click()
-        await reader.button(re.compile("^Model: ")).click()
-        found[f"models, {scheme}"] = await reader.serious_violations()
-        await reader.button("Back to the chat").click()
-    assert {where: what for where, what in found.items() if what} == {}
 
 
 @pytest.fixture(scope="module")
@@ -258,63 +231,3 @@ async def test_a_kept_model_can_be_deleted(browser, reader):
     await reader.button("Really delete 681 kB?").click()
     await delete.wait_for(state="detached")
     await reader.see("Download and start (681 kB)")
-
-
-# What goes wrong
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        ("delete Navigator.prototype.gpu", "It offers no WebGPU"),
-        ("GPU.prototype.requestAdapter = async () => null", "finds no graphics adapter"),
-        ("delete globalThis.WebAssembly", "does not let this page run WebAssembly"),
-    ],
-    ids=["no WebGPU", "no adapter", "no WebAssembly"],
-)
-async def test_a_browser_that_cannot_run_models_is_told_why(browser, web, script, words):
-    reader = await visit(browser[1], web.address, script=script)
-    await reader.see("This browser cannot run models yet")
-    await reader.see(words)
-    assert await reader.page.locator("#choose").is_hidden()
-    assert not any(url.endswith(".wasm") for url in reader.asked)
-    assert await reader.serious_violations() == []
-    await reader.context.close()
-
-
-async def test_a_model_that_is_not_there_can_be_tried_again(browser, faulty):
-    reader = await visit(browser[1], faulty.address)
-    await reader.load_address(f"{faulty.address}models/late.gguf")
-    await reader.see("There is no such model")
-    await reader.see("late.gguf answers 404")
-    assert await reader.serious_violations() == []
-    faulty.models["late.gguf"] = TINY.read_bytes()
-    await reader.button("Try again").click()
-    await reader.see("681 kB of 681 kB")
-    await reader.context.close()
-
-
-async def test_addresses_that_the_site_does_not_allow_are_refused_at_once(browser, faulty):
-    reader = await visit(browser[1], faulty.address)
-    await reader.load_address("https://models.example/model.gguf")
-    await reader.see("does not load models from https://models.example")
-    await reader.load_address("a model")
-    await reader.see("This is not the address of a file")
-    assert reader.strangers() == []
-    await reader.context.close()
-
-
-async def test_a_paused_download_goes_on_where_it_was(browser, faulty):
-    reader = await visit(browser[1], faulty.address)
-    faulty.stands_at = 5 * CHUNK
-    await reader.page.locator("#catalogue button").first.click()
-    await reader.see("kB of 681 kB")
-    await reader.button("Pause").click()
-    await reader.see("paused")
-    faulty.stands_at = None
-    await reader.button("Resume").click()
-    await reader.prompt.wait_for()
-    first, second = faulty.ranges
-    assert first is None
-    assert second in [f"bytes={chunks * CHUNK}-" for chunks in range(1, 6)]
-    await reader.context.close()
