@@ -1,8 +1,9 @@
 """What the page's machinery takes in Chromium: `python3 build.py bench browser [FILE.json]`.
 
-The built site is served by `shaderlm web`, with the default model. Start-up is the median of RUNS visits of each kind;
-a step's host time is what the worker's thread computes for it. The clock runs on while SwiftShader has taken that thread's
-core, so both are told: the time on a core (Linux), and by the clock from a result's arrival to waiting for the next.
+The built site is served by `shaderlm web`, with the default model. Start-up is the median of RUNS visits of each kind.
+A step's host time is what the worker's thread computes for it. The clock runs on while SwiftShader has taken the core
+of that thread, so both are told: the time on a core (Linux), and by the clock from a result's arrival to waiting for
+the next. Frames are those of the page from a question to the end of its answer, the prefill included.
 """
 
 import asyncio
@@ -18,7 +19,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/e2e")]  # the browser of the tests
 
+from frames import Frames, frames_of_answers  # noqa: E402
 from playwright.async_api import Browser  # noqa: E402
+from reader import visit  # noqa: E402
 from site_tab import SiteTab  # noqa: E402
 
 from chromium import running_browser  # noqa: E402
@@ -130,6 +133,22 @@ def worker_microseconds() -> float:
     return sum(int((worker / "schedstat").read_text().split()[0]) for worker in workers) / 1000
 
 
+def in_the_page(runner: asyncio.Runner, browser: Browser, server: SiteServer) -> dict[str, Any]:
+    """How smooth the page stays while it shows an answer of the default model."""
+
+    async def answered() -> Frames:
+        reader = await visit(browser, server.address)
+        await reader.start_default()
+        await reader.set_options(temperature="0", max_tokens=str(STEPS))
+        frames = await frames_of_answers(reader, PROMPT)
+        await reader.context.close()
+        return frames
+
+    frames = runner.run(answered())
+    longest = max(frames.long_tasks, default=0.0)
+    return {"frames": len(frames.times), "frame_ms_p95": round(frames.p95, 1), "longest_task_ms": round(longest)}
+
+
 def main() -> int:
     site = ROOT / "build/site"
     snapshot = next(site.glob("assets/snapshot-*.bin")).name
@@ -142,6 +161,7 @@ def main() -> int:
             "model": SMOLLM2.file,
             "start_up_ms": start_up(runner, browser, server, snapshot),
             **answering(runner, browser, server),
+            **in_the_page(runner, browser, server),
         }
     results |= {"load_average_before": load_before, "load_average_after": os.getloadavg()}
     text = json.dumps(results, indent=1)
