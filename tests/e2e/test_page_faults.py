@@ -127,8 +127,8 @@ FAULTS = {
     "page.gguf": (
         "This is not a model file",
         (
-            " is a web page, not a model. Give the address of the file itself, as behind a download button; perhaps one "
-            "has to sign in there first."
+            " is a web page, not a model. Give the address of the file itself, as behind a download button; perhaps "
+            "one has to sign in there first."
         ),
     ),
     "short.gguf": (
@@ -138,8 +138,8 @@ FAULTS = {
     "tiny.gguf": (
         "The file is not the one that was published",
         (
-            ": chunk 3 (bytes 196608 on) has the SHA-256 {sha256}, but {zeros} was published. The file on the server is "
-            "damaged, or another one: nothing of it is kept. Tell whoever runs this site."
+            ": chunk 3 (bytes 196608 on) has the SHA-256 {sha256}, but {zeros} was published. The file on the server "
+            "is damaged, or another one: nothing of it is kept. Tell whoever runs this site."
         ),
     ),
 }
