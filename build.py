@@ -7,7 +7,7 @@
   python3 build.py test --slow [arguments]    with the slow tests; without arguments also the coverage, 90 % at least
   python3 build.py test --models FOLDER       load and try every model (.gguf) in FOLDER and those below it
   python3 build.py setup                      make what `run` needs, and run nothing
-  python3 build.py lint                       ruff and mypy
+  python3 build.py lint                       ruff, mypy, and tsc over the JavaScript
   python3 build.py bench [arguments]          measure the default model
   python3 build.py bench headers              measure how fast headers of model files are parsed
   python3 build.py bench browser [FILE.json]  measure starts and steps in Chromium
@@ -32,6 +32,7 @@ from types import FrameType
 
 from tools import environment, system
 from tools.environment import PYTHON, module
+from tools.site import types
 from tools.site.making import NPM, make_site, make_wheel
 from tools.steps import ROOT, Stop, call, call_in_front, one_at_a_time, say
 
@@ -181,7 +182,15 @@ def fetch_model() -> None:
 
 def failing_checks() -> list[str]:
     checks = {"ruff check": ("ruff", "check"), "ruff format": ("ruff", "format", "--check"), "mypy": ("mypy",)}
-    return [name for name, command in checks.items() if check(*command)]
+    bad = [name for name, command in checks.items() if check(*command)]
+    return [*bad, "tsc"] if check_javascript() else bad
+
+
+def check_javascript() -> int:
+    say("tsc")
+    with one_at_a_time():
+        commands = types.checks()
+    return max([call_in_front(command) for command in commands])  # of all of them
 
 
 def check(*command: str) -> int:

@@ -46,6 +46,7 @@ export { Model, ShaderLMError, configure, prepare };
  * @property {number} done
  * @property {number} total
  * @property {"network" | "cache" | "file"} [from] of a download: where the bytes come from
+ * @property {string} [file] of a download: the address or the name of the file; those of a model come side by side
  *
  * @typedef {object} Notice
  * @property {string} code

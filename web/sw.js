@@ -6,18 +6,19 @@
 
 /* global SHADERLM_SITE */
 const { version, files } = SHADERLM_SITE;
-const scope = new URL(registration.scope);
+const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (globalThis));
+const scope = new URL(worker.registration.scope);
 const PREFIX = `shaderlm ${scope.pathname} `; // caches belong to a whole origin, which may hold several sites
 const KEPT = PREFIX + version;
 const SETTINGS = `${PREFIX}settings`;
 const settings = new URL("site.json", scope).href;
 const hashes = new Map(files.map(({ path, sha256 }) => [new URL(path, scope).href, sha256]));
 
-addEventListener("install", (event) => event.waitUntil(install()));
-addEventListener("activate", (event) => event.waitUntil(removeOthers()));
-addEventListener("message", (event) => event.data === "take over" && skipWaiting());
+worker.addEventListener("install", (event) => event.waitUntil(install()));
+worker.addEventListener("activate", (event) => event.waitUntil(removeOthers()));
+worker.addEventListener("message", (event) => event.data === "take over" && worker.skipWaiting());
 
-addEventListener("fetch", (event) => {
+worker.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   url.search = url.hash = "";
@@ -47,7 +48,7 @@ async function install() {
   await currentSettings().catch(() => {}); // a page that needs them says so
 }
 
-/** A file of this very version. Throws where the server has another, or none. */
+/** A file of this very version. Throws where the server has another, or none. @param {string} url */
 async function fetched(url) {
   const isHashed = url.startsWith(new URL("assets/", scope).href); // its name changes with its content
   const response = await fetch(url, { cache: isHashed ? "default" : "no-cache", integrity: hashes.get(url) });
@@ -60,6 +61,8 @@ async function fetched(url) {
 /**
  * From the cache; should the browser have dropped it there, from the network, if that still has this version. No cache is
  * made here: the next version may have removed it, while this one still answers a page that is going away.
+ *
+ * @param {string} url
  */
 async function keptFile(url) {
   const kept = await caches.match(url, { cacheName: KEPT });

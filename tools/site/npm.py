@@ -7,6 +7,7 @@ from pathlib import Path
 from .. import environment
 from ..steps import ROOT, Stop, call
 from . import node as nodes
+from .types import COMPILER
 
 SOURCES = nodes.SOURCES / "npm"
 PROGRAMS = ("shaderlm.js", "python-host.js")
@@ -33,11 +34,10 @@ def fill(node: nodes.Node, site: Path, folder: Path) -> None:
 
 def declare(node: nodes.Node, folder: Path) -> None:
     """Write .d.ts files, which the TypeScript compiler makes of JSDoc, and hold the code against its types."""
-    compiler = nodes.MODULES / "node_modules/typescript/bin/tsc"
     target = folder / "types"
     for name in CONFIGURATIONS:
         arguments = ("--project", str(nodes.SOURCES / name), "--outDir", str(target))
-        if call([node.program, str(compiler), *arguments]):
+        if call([node.program, str(COMPILER), *arguments]):
             raise Stop(f"the types in web/ do not hold, for the reasons above ({name})")
     shutil.rmtree(target / "worker")  # nothing public
 

@@ -9,16 +9,26 @@ const LOST = ["DeviceLost", "OutOfMemory", "ModelClosed", "KernelError", "Intern
 const NEAR = 60; // px from the end within which the reader counts as being there
 
 export class Chat {
-  #messages = []; // { role, content }
-  #answers = []; // AnswerMessages, one for each answer
-  #controller = null; // of the answer under way
+  /** @type {import("../shaderlm.js").Message[]} */
+  #messages = [];
+  /** @type {AnswerMessage[]} one for each answer */
+  #answers = [];
+  /** @type {AbortController | null} of the answer under way */
+  #controller = null;
   #speaker = new Speaker();
   #list = find("messages");
   #scroller = find("main");
   #follows = true; // whether the reader is at the end
   #given;
 
-  /** `given`: { model(), options(), system(), reload(), onBusy(busy) } */
+  /**
+   * @param {object} given
+   * @param {() => import("../shaderlm.js").Model} given.model the one that is loaded
+   * @param {() => import("../shaderlm.js").ChatOptions} given.options
+   * @param {() => string} given.system
+   * @param {() => void} given.reload loads the model anew
+   * @param {(isBusy: boolean) => void} given.onBusy
+   */
   constructor(given) {
     this.#given = given;
     this.#scroller.addEventListener("scroll", () => (this.#follows = this.#isAtEnd()), { passive: true });
@@ -32,7 +42,7 @@ export class Chat {
     return this.#messages.length === 0;
   }
 
-  /** The reader says something. */
+  /** The reader says something. @param {string} content */
   send(content) {
     this.#answers.at(-1)?.settle();
     this.#messages.push({ role: "user", content });
@@ -90,6 +100,7 @@ export class Chat {
     }
   }
 
+  /** @param {AnswerMessage} shown @param {AbortController} controller */
   async #stream(shown, controller) {
     const system = this.#given.system();
     const messages = system ? [{ role: "system", content: system }, ...this.#messages] : [...this.#messages];
@@ -108,6 +119,7 @@ export class Chat {
     return null;
   }
 
+  /** @param {AnswerMessage} shown */
   #ended(shown) {
     this.#controller = null;
     this.#messages.push({ role: "assistant", content: shown.text }); // an empty one, too: templates want turns
@@ -117,7 +129,9 @@ export class Chat {
     this.#given.onBusy(false);
   }
 
+  /** @param {any} error @returns {import("./problem.js").Action[]} */
   #waysOut(error) {
+    /** @type {import("./problem.js").Action} */
     const again = [texts.again, () => this.regenerate()];
     return LOST.includes(error.code) ? [again, [texts.reload, () => this.#given.reload()]] : [again];
   }
@@ -143,6 +157,7 @@ function workingOn({ stage, done, total }) {
   return stage === "prefill" && done < total ? texts.reading(done, total) : texts.thinking;
 }
 
+/** @param {string} text */
 function working(text) {
   const line = find("working");
   if (line.textContent !== text) {

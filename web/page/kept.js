@@ -2,15 +2,22 @@
 
 const PREFIX = "shaderlm.";
 
-/** What was kept under a name, or `fallback`. */
+/**
+ * What was kept under a name, or `fallback`.
+ *
+ * @param {string} name
+ * @param {any} [fallback]
+ * @returns {any}
+ */
 export function recall(name, fallback = null) {
   try {
-    return JSON.parse(localStorage.getItem(PREFIX + name)) ?? fallback;
+    return JSON.parse(localStorage.getItem(PREFIX + name) ?? "null") ?? fallback;
   } catch {
     return fallback;
   }
 }
 
+/** @param {string} name @param {unknown} value that JSON can hold */
 export function keep(name, value) {
   try {
     localStorage.setItem(PREFIX + name, JSON.stringify(value));
@@ -19,6 +26,7 @@ export function keep(name, value) {
   }
 }
 
+/** @param {string} name */
 export function forget(name) {
   try {
     localStorage.removeItem(PREFIX + name);

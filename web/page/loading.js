@@ -5,31 +5,37 @@ import { problem } from "./problem.js";
 import { Speed } from "./speed.js";
 import { texts } from "./texts.js";
 
+/** @typedef {import("../shaderlm.js").Model} Model */
+/** @typedef {Pick<import("../shaderlm.js").LoadOptions, "signal" | "onProgress">} Watching */
+
 /**
  * @typedef {object} Source what to load
  * @property {string} name as people know it
  * @property {string | File} place
- * @property {object} [expected] what the catalogue publishes of the file
+ * @property {import("../shaderlm.js").Expected} [expected] what the catalogue publishes of the file
  * @property {boolean} [store] of a File: keep a copy
  */
 
 export class Loading {
+  /** @type {Source | null} */
   #source = null;
+  /** @type {AbortController | null} */
   #controller = null;
   #speed = new Speed();
-  #files = new Map(); // how much there is of each file of the model, as last told
+  /** @type {Map<string, { done: number, total: number, from: string }>} of each of the model's files, as last told */
+  #files = new Map();
   #given;
 
   /**
    * @param {object} given
-   * @param {(source: Source, options: object) => Promise<object>} given.load
-   * @param {(model: object, source: Source) => void} given.onReady
+   * @param {(source: Source, options: Watching) => Promise<Model>} given.load
+   * @param {(model: Model, source: Source) => void} given.onReady
    * @param {() => void} given.onEnd the reader has given up, or put the error away
    */
   constructor(given) {
     this.#given = given;
     find("pause").addEventListener("click", () => this.#pause());
-    find("retry").addEventListener("click", () => this.start(this.#source));
+    find("retry").addEventListener("click", () => this.#source && this.start(this.#source));
     find("give-up").addEventListener("click", () => this.#giveUp());
   }
 
@@ -44,8 +50,9 @@ export class Loading {
     this.#speed = new Speed();
     this.#files.clear();
     const controller = (this.#controller = new AbortController());
-    this.#begin();
+    this.#begin(source);
     try {
+      /** @param {import("../shaderlm.js").Progress} progress */
       const onProgress = (progress) => !controller.signal.aborted && this.#progress(progress);
       const model = await this.#given.load(source, { signal: controller.signal, onProgress });
       if (controller.signal.aborted) {
@@ -56,17 +63,18 @@ export class Loading {
       }
     } catch (error) {
       if (!controller.signal.aborted) {
-        this.#failed(error);
+        this.#failed(source, error);
       }
     }
   }
 
-  #begin() {
+  /** @param {Source} source */
+  #begin({ name, place }) {
     show(find("loading"));
-    find("loading-title").textContent = texts.loadingTitle(this.#source.name);
+    find("loading-title").textContent = texts.loadingTitle(name);
     find("loading-error").replaceChildren();
     show(find("loading-error"), false);
-    show(find("pause"), typeof this.#source.place === "string");
+    show(find("pause"), typeof place === "string");
     show(find("retry"), false);
     find("give-up").textContent = texts.cancel;
     find("loading").classList.remove("paused", "failed");
@@ -77,7 +85,8 @@ export class Loading {
     find("loading-title").focus({ preventScroll: true });
   }
 
-  #progress({ stage, done, total, from, file }) {
+  /** @param {import("../shaderlm.js").Progress} progress */
+  #progress({ stage, done, total, from = "network", file = "" }) {
     if (stage === "download") {
       this.#files.set(file, { done, total, from });
       this.#downloaded();
@@ -111,16 +120,17 @@ export class Loading {
   }
 
   #pause() {
-    this.#controller.abort(); // what has arrived is stored, and loading again goes on behind it
+    this.#controller?.abort(); // what has arrived is stored, and loading again goes on behind it
     find("loading").classList.add("paused");
-    find("loading-title").textContent = texts.pausedTitle(this.#source.name);
+    find("loading-title").textContent = texts.pausedTitle(this.#source?.name);
     find("download-facts").textContent = this.#files.size ? texts.downloadFacts(this.#amount) : "";
     this.#offer(texts.goOn);
   }
 
-  #failed(error) {
+  /** @param {Source} source @param {any} error */
+  #failed({ name }, error) {
     find("loading").classList.add("failed");
-    find("loading-title").textContent = texts.failedTitle(this.#source.name);
+    find("loading-title").textContent = texts.failedTitle(name);
     find("loading-error").replaceChildren(problem(error, []));
     show(find("loading-error"));
     this.#offer(texts.again);
@@ -135,7 +145,7 @@ export class Loading {
   }
 
   #giveUp() {
-    this.#controller.abort();
+    this.#controller?.abort();
     this.#close();
     this.#given.onEnd();
   }

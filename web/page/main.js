@@ -15,12 +15,19 @@ import { Speaker } from "./speaker.js";
 import { inspectBrowser, showSupport } from "./support.js";
 import { fill, texts } from "./texts.js";
 
+/** @typedef {import("./loading.js").Source} Source */
+/** @typedef {import("../shaderlm.js").Model} Model */
+
 const FINE_POINTER = matchMedia("(pointer: fine)"); // where focus calls no keyboard onto the screen
 
+/** @type {any} the loaded Model; null before there is one, when nothing asks for it */
 let model = null;
-let source = null; // of the model
-let picker = null;
-let freed = null; // the promise that the model before takes no memory any more
+/** @type {any} its Source */
+let source = null;
+/** @type {Picker} made once site.json is read */
+let picker;
+/** @type {Promise<void> | undefined} that the model before takes no memory any more */
+let freed;
 const speaker = new Speaker();
 
 fill(document);
@@ -60,7 +67,7 @@ async function check() {
   workOffline();
 }
 
-/** Load a model, in place of the one that is loaded. */
+/** Load a model, in place of the one that is loaded. @param {Source} chosen */
 function start(chosen) {
   chat.stop();
   freed = model?.unload().catch(() => {}) ?? freed; // what is lost is free
@@ -75,7 +82,7 @@ function start(chosen) {
   showStart();
 }
 
-/** What `loading` calls. */
+/** What `loading` calls. @param {Source} source @param {import("./loading.js").Watching} watching */
 async function loadFrom({ place, expected, store }, { signal, onProgress }) {
   await freed; // two models may not fit side by side
   return load(place, { expected, store, signal, onProgress, onNotice: ({ message }) => notice(message) });
@@ -87,6 +94,7 @@ function givenUp() {
   showStart();
 }
 
+/** @param {Model} loaded @param {Source} chosen */
 function ready(loaded, chosen) {
   forget("loading");
   model = loaded;
@@ -125,8 +133,9 @@ function showChat() {
   }
 }
 
+/** @param {boolean} isBusy */
 function showBusy(isBusy) {
-  const hadFocus = [find("send"), find("stop")].includes(document.activeElement);
+  const hadFocus = [find("send"), find("stop")].some((button) => button === document.activeElement);
   show(find("send"), !isBusy);
   show(find("stop"), isBusy);
   if (hadFocus && FINE_POINTER.matches) {
@@ -134,6 +143,7 @@ function showBusy(isBusy) {
   }
 }
 
+/** @param {import("./site.js").Site} site */
 function brand({ title, logo, notice: words }) {
   document.title = title;
   find("brand").textContent = title;
@@ -191,6 +201,7 @@ function fitPrompt() {
   prompt.rows = Math.min(8, Math.max(1, Math.floor(prompt.scrollHeight / line)));
 }
 
+/** @param {() => void} action */
 function afterPaint(action) {
   requestAnimationFrame(() => setTimeout(action));
 }

@@ -4,7 +4,7 @@ import { button, element, show } from "./dom.js";
 import { problem } from "./problem.js";
 import { texts } from "./texts.js";
 
-/** A message of the reader's. */
+/** A message of the reader's. @param {string} text */
 export function userMessage(text) {
   const label = element("span", { className: "unseen", textContent: texts.you });
   return element("li", { className: "message user" }, label, element("div", { className: "text", textContent: text }));
@@ -15,10 +15,12 @@ class Growing {
   #node = document.createTextNode("");
   #pending = "";
 
+  /** @param {string} className */
   constructor(className) {
     this.element = element("div", { className }, this.#node);
   }
 
+  /** @param {string} text */
   push(text) {
     this.#pending += text;
   }
@@ -42,7 +44,7 @@ export class AnswerMessage {
   #frame = 0;
   #onGrown;
 
-  /** `onGrown` is called after the message has grown on the screen. */
+  /** @param {() => void} onGrown is called after the message has grown on the screen */
   constructor(onGrown) {
     this.#onGrown = onGrown;
     const summary = element("summary", { textContent: texts.reasoning });
@@ -61,6 +63,7 @@ export class AnswerMessage {
     return this.#reasoning.text;
   }
 
+  /** @param {Partial<import("../shaderlm.js").Chunk>} chunk */
   push({ text = "", reasoning = "" }) {
     this.#answer.push(text);
     this.#reasoning.push(reasoning);
@@ -76,7 +79,12 @@ export class AnswerMessage {
     this.#onGrown();
   }
 
-  /** The answer is whole: what it took, and what can be done with it. */
+  /**
+   * The answer is whole: what it took, and what can be done with it.
+   *
+   * @param {import("../shaderlm.js").Completion | null} completion
+   * @param {{ regenerate: () => void }} ways
+   */
   finish(completion, { regenerate }) {
     this.#draw();
     const stats = element("span", { className: "stats", textContent: completion ? texts.stats(completion) : "" });
@@ -89,7 +97,7 @@ export class AnswerMessage {
     show(this.foot);
   }
 
-  /** What went wrong, with buttons: [[text, listener], ...]. */
+  /** What went wrong. @param {any} error @param {import("./problem.js").Action[]} actions */
   fail(error, actions) {
     this.#draw();
     this.element.append(problem(error, actions));

@@ -9,11 +9,13 @@ export class Picker {
   #site;
   #choose;
   #say;
-  #stored = []; // as listModels gives them
-  #used = null; // the address of the loaded model
+  /** @type {import("../shaderlm.js").StoredModel[]} */
+  #stored = [];
+  /** @type {string | null} the address of the loaded model */
+  #used = null;
 
   /**
-   * @param {object} site as readSite gives it
+   * @param {import("./site.js").Site} site
    * @param {(source: import("./loading.js").Source) => void} choose
    * @param {(text: string) => void} say for screen readers
    */
@@ -25,9 +27,9 @@ export class Picker {
       event.preventDefault();
       this.#chooseUrl(find("url").value);
     });
-    find("file").addEventListener("change", ({ target }) => {
-      this.chooseFile(target.files[0]);
-      target.value = ""; // so that the same file can be chosen again
+    find("file").addEventListener("change", () => {
+      this.chooseFile(find("file").files?.[0]);
+      find("file").value = ""; // so that the same file can be chosen again
     });
     this.#acceptDrops();
     this.#draw();
@@ -68,10 +70,10 @@ export class Picker {
     const complaint = !url ? texts.badUrl : allowed ? "" : texts.notAllowed(url.origin, this.#site.origins);
     find("url-problem").textContent = complaint;
     find("url").setAttribute("aria-invalid", String(Boolean(complaint)));
-    if (complaint) {
-      find("url").focus();
-    } else {
+    if (url && allowed) {
       this.#choose(this.sourceOf(url.href));
+    } else {
+      find("url").focus();
     }
   }
 
@@ -143,7 +145,7 @@ export class Picker {
       show(find("drop"), false);
       if (isFile(event)) {
         event.preventDefault();
-        this.chooseFile(event.dataTransfer.files[0]);
+        this.chooseFile(event.dataTransfer?.files[0]);
       }
     });
   }

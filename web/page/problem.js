@@ -3,11 +3,14 @@
 import { button, element, find } from "./dom.js";
 import { texts } from "./texts.js";
 
+/** @typedef {[text: string, listener: () => void]} Action what a button says and does */
+
+/** @param {any} error @returns {string} */
 export function titleOf(error) {
   return texts.errors[error.code] ?? texts.errorTitle;
 }
 
-/** A box with an error and buttons: [[text, listener], ...]. */
+/** A box with an error. @param {any} error @param {Action[]} actions */
 export function problem(error, actions) {
   const buttons = actions.map(([text, listener]) => button(text, listener));
   return element(
@@ -19,10 +22,10 @@ export function problem(error, actions) {
   );
 }
 
-/** A notice above all; one with the same words is shown once. `actions`: [[text, listener], ...] */
+/** A notice above all; one with the same words is shown once. @param {string} message @param {Action[]} [actions] */
 export function notice(message, actions = []) {
   const notices = find("notices");
-  if ([...notices.children].some(({ firstChild }) => firstChild.textContent === message)) {
+  if ([...notices.children].some(({ firstChild }) => firstChild?.textContent === message)) {
     return;
   }
   const away = button("×", () => shown.remove(), { className: "quiet", "aria-label": texts.dismiss });

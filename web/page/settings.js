@@ -4,7 +4,11 @@ import { element, find } from "./dom.js";
 import { forget, keep, recall } from "./kept.js";
 import { texts } from "./texts.js";
 
-// name: [least, most, step, default as it is shown]. Narrower than what the engine takes: what makes sense in a chat.
+/**
+ * Narrower than what the engine takes: what makes sense in a chat.
+ *
+ * @type {Record<string, [least: number, most: number, step: number, shown: string]>} shown: the default in words
+ */
 const OPTIONS = {
   temperature: [0, 2, 0.05, "0.8"],
   top_p: [0.05, 1, 0.05, "0.95"],
@@ -16,6 +20,7 @@ const OPTIONS = {
 };
 
 export class Settings {
+  /** @type {Map<string, HTMLInputElement>} */
   #fields = new Map();
   #system = find("system");
 
@@ -23,7 +28,7 @@ export class Settings {
     const kept = recall("settings", {});
     for (const name of Object.keys(OPTIONS)) {
       const field = makeField(name, kept[name]);
-      this.#fields.set(name, field.querySelector("input"));
+      this.#fields.set(name, /** @type {HTMLInputElement} */ (field.querySelector("input")));
       find("options").append(field);
     }
     this.#system.value = kept.system ?? "";
@@ -55,13 +60,14 @@ export class Settings {
   }
 }
 
+/** @param {string} name @param {number} [value] */
 function makeField(name, value) {
   const [low, high, step, usual] = OPTIONS[name];
   const [title, note] = texts.options[name];
   const mode = step < 1 ? "decimal" : "numeric";
   const input = element("input", { type: "number", id: `option-${name}`, min: low, max: high, step, inputMode: mode });
   input.placeholder = usual;
-  input.value = value ?? "";
+  input.value = String(value ?? "");
   input.title = texts.outside(low, high);
   input.setAttribute("aria-describedby", `note-${name}`);
   return element(
@@ -73,7 +79,7 @@ function makeField(name, value) {
   );
 }
 
-/** What lies outside goes to the nearest bound; what lies between two steps, to the nearest one. */
+/** What lies outside goes to the nearest bound; what lies between two steps, to the nearest one. @param {HTMLInputElement} field @param {string} name */
 function bound(field, name) {
   if (field.value === "" && !field.validity.badInput) {
     return;

@@ -10,7 +10,21 @@
  * @property {{ size: number, chunk_size: number, chunk_sha256: string[] }} [expected]
  */
 
-/** Reads site.json beside the page. One that is missing or broken leaves a site without models: `broken`. */
+/**
+ * @typedef {object} Site
+ * @property {string} title
+ * @property {string} notice
+ * @property {string} logo an address, or empty
+ * @property {string[]} origins
+ * @property {Entry[]} catalogue the default model first
+ * @property {boolean} broken
+ */
+
+/**
+ * Reads site.json beside the page. One that is missing or broken leaves a site without models: `broken`.
+ *
+ * @returns {Promise<Site>}
+ */
 export async function readSite(base = document.baseURI) {
   try {
     const response = await fetch(new URL("site.json", base), { cache: "no-cache" });
@@ -24,7 +38,13 @@ export async function readSite(base = document.baseURI) {
   }
 }
 
-/** site.json with absolute addresses, the default model first; what is missing is empty. */
+/**
+ * site.json with absolute addresses, the default model first; what is missing is empty.
+ *
+ * @param {Record<string, any>} settings
+ * @param {string} base
+ * @returns {Site}
+ */
 export function understood(settings, base) {
   const catalogue = (settings.catalogue ?? []).filter((entry) => entry?.url).map((entry) => entryOf(entry, base));
   const first = catalogue.findIndex(({ name }) => name === settings.model);
@@ -41,12 +61,13 @@ export function understood(settings, base) {
   };
 }
 
+/** @returns {Entry} */
 function entryOf({ name, title, url, size, licence, chunk_size, chunk_sha256 }, base) {
   const expected = chunk_sha256 ? { size, chunk_size, chunk_sha256 } : undefined;
   return { name, title: title ?? name ?? url, url: new URL(url, base).href, size, licence, expected };
 }
 
-/** The address of a file that somebody typed; null for what is none. A page of Hugging Face leads to its file. */
+/** The address of a file that somebody typed; null for what is none. A page of Hugging Face leads to its file. @param {string} text */
 export function addressOf(text, base = document.baseURI) {
   try {
     const url = new URL(text.trim(), base);
@@ -76,7 +97,7 @@ function matches(url, origin) {
   return isHost && (port === "*" || (port ?? "") === url.port);
 }
 
-/** The name of a model's file. */
+/** The name of a model's file. @param {string} url */
 export function fileName(url) {
-  return decodeURIComponent(new URL(url).pathname.split("/").pop());
+  return decodeURIComponent(new URL(url).pathname.split("/").at(-1) ?? "");
 }

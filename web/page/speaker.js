@@ -9,7 +9,7 @@ export class Speaker {
   #log = find("spoken");
   #rest = "";
 
-  /** A piece of an answer. */
+  /** A piece of an answer. @param {string} text */
   push(text) {
     this.#rest += text;
     for (let found; (found = SENTENCE.exec(this.#rest)); this.#rest = this.#rest.slice(found[0].length)) {
@@ -23,12 +23,13 @@ export class Speaker {
     this.#rest = "";
   }
 
+  /** @param {string} text */
   say(text) {
     if (text.trim()) {
       this.#log.append(element("p", { textContent: text.trim() }));
     }
     while (this.#log.childElementCount > KEPT) {
-      this.#log.firstElementChild.remove();
+      this.#log.firstElementChild?.remove();
     }
   }
 }

@@ -4,7 +4,8 @@ const WINDOW = 8000; // ms
 const LEAST = 800; // ms, before which nothing is said
 
 export class Speed {
-  #seen = []; // [time, amount], the oldest first
+  /** @type {[time: number, amount: number][]} the oldest first */
+  #seen = [];
 
   /** Note how much there is by now. */
   add(amount, now = performance.now()) {
@@ -17,7 +18,7 @@ export class Speed {
   /** Per second; null while nobody can say. */
   get perSecond() {
     const [first, last] = [this.#seen[0], this.#seen.at(-1)];
-    const span = first ? last[0] - first[0] : 0;
-    return span >= LEAST && last[1] > first[1] ? (1000 * (last[1] - first[1])) / span : null;
+    const [span, amount] = first && last ? [last[0] - first[0], last[1] - first[1]] : [0, 0];
+    return span >= LEAST && amount > 0 ? (1000 * amount) / span : null;
   }
 }

@@ -95,9 +95,10 @@ export const texts = {
   again: "Try again",
   waiting: "waiting",
   starting: "starting",
-  downloadFacts: ({ done, total, from, speed = null, left = null }) => {
+  /** @param {{ done: number, total: number, from?: string, speed?: number | null, left?: number | null }} amount */
+  downloadFacts: ({ done, total, from = "network", speed = null, left = null }) => {
     const amount = total ? `${bytes(done)} of ${bytes(total)}` : bytes(done);
-    const source = { cache: "from this device", file: "from the file" }[from];
+    const source = { cache: "from this device", file: "from the file", network: "" }[from];
     const parts = [amount, source, speed && `${bytes(speed)}/s`, left !== null && `${duration(left)} left`];
     return parts.filter(Boolean).join(" · ");
   },

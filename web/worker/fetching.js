@@ -36,7 +36,7 @@ export class Fetching {
   }
 
   /**
-   * @param {object} how the part of a Run that all gaps have in common
+   * @param {Pick<import("./download.js").Run, "chunkSize" | "pauses" | "signal" | "onBytes">} how the part of a Run that all gaps have in common
    * @param {import("./remote.js").Answer} first to the request for the first bytes that are missing
    * @returns {Promise<void>} resolves when everything is stored; what has come is stored before it rejects
    */
@@ -44,6 +44,7 @@ export class Fetching {
     let kept = Promise.resolve();
     try {
       const gaps = gapsIn(this.#shelf.manifest);
+      /** @type {import("./remote.js").Answer | undefined} */
       let answer = first;
       if (gaps.length === 0) {
         first.drop(); // another tab was faster
@@ -103,9 +104,13 @@ export class Fetching {
 
   /** A server that did not say how long the file is has shown it. */
   async #setSize() {
-    const { size, sha256, chunk_size } = this.#shelf.manifest;
+    const { name, size, sha256, chunk_size } = this.#shelf.manifest;
     if (size === null) {
       const last = await this.#shelf.get(sha256.length - 1);
+      if (!last) {
+        const what = `The last chunk of ${name}, just stored, cannot be read from this browser's storage.`;
+        throw failure("ChecksumMismatch", `${what} Delete this model and download it anew.`);
+      }
       await this.#shelf.setSize((sha256.length - 1) * chunk_size + last.length);
     }
   }

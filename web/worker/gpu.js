@@ -9,6 +9,7 @@ import { free } from "./held.js";
 
 const LARGE = 65536; // bytes that are worth more than the call
 const BINDING_TYPES = ["read-only-storage", "storage", "uniform"]; // in the order of ACCESS in gpu.py
+/** @type {GPUFeatureName[]} */
 const WANTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"];
 
 /** @param {string} code @param {string} message */
@@ -33,6 +34,7 @@ export async function openGpu(onPipelines = () => {}, onLost = () => {}) {
         "and the browser, and look at about:gpu (Chromium) or about:support (Firefox).",
     );
   }
+  /** @type {Record<string, number>} */
   const requiredLimits = {};
   for (const name in adapter.limits) {
     requiredLimits[name] = adapter.limits[name];
@@ -228,11 +230,12 @@ class Gpu {
   async createPipelines(kernels) {
     const made = await Promise.allSettled(JSON.parse(kernels).map((kernel) => this.createPipeline(kernel)));
     await this.checked();
-    const failed = made.find(({ status }) => status === "rejected");
-    if (failed) {
-      throw failed.reason;
-    }
-    return made.map(({ value }) => value);
+    return made.map((one) => {
+      if (one.status === "rejected") {
+        throw one.reason;
+      }
+      return one.value;
+    });
   }
 
   async compile(label, code, bindings) {

@@ -66,8 +66,9 @@ export function isComplete({ size, chunk_size, sha256 }) {
 /** Bytes of a manifest's file that are stored. @param {Manifest} manifest */
 export function storedBytes({ size, chunk_size, sha256 }) {
   const bytes = sha256.filter((hash) => hash !== null).length * chunk_size;
-  const last = size === null ? -1 : Math.ceil(size / chunk_size) - 1;
-  return sha256[last] ? bytes - ((last + 1) * chunk_size - size) : bytes;
+  const end = size ?? 0;
+  const last = Math.ceil(end / chunk_size) - 1;
+  return sha256[last] ? bytes - ((last + 1) * chunk_size - end) : bytes;
 }
 
 /**
@@ -84,8 +85,9 @@ export function gapsIn({ size, chunk_size, sha256 }) {
       continue;
     }
     const [start, end] = [index * chunk_size, Math.min((index + 1) * chunk_size, size ?? Infinity)];
-    if (gaps.at(-1)?.[1] === start) {
-      gaps.at(-1)[1] = end;
+    const last = gaps.at(-1);
+    if (last?.[1] === start) {
+      last[1] = end;
     } else {
       gaps.push([start, end]);
     }

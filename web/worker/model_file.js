@@ -21,12 +21,14 @@ const TELL = 100; // ms between reports of progress
 export class ModelFile {
   #shelf;
   #stored;
-  #remote;
   #controller;
   #pauses;
-  #fetching; // undefined where everything was stored already
-  #waiting = []; // what to call when something arrives, or nothing more will
-  #ended; // why nothing can be read any more
+  /** @type {Fetching | undefined} where not everything was stored already */
+  #fetching;
+  /** @type {(() => void)[]} what to call when something arrives, or nothing more will */
+  #waiting = [];
+  /** @type {Error | undefined} why nothing can be read any more */
+  #ended;
   #finished = Promise.resolve();
   #report;
 
@@ -40,7 +42,6 @@ export class ModelFile {
    */
   constructor({ shelf, remote, controller, pauses = PAUSES, onProgress }) {
     this.#shelf = shelf;
-    this.#remote = remote;
     this.#controller = controller;
     this.#pauses = pauses;
     this.#stored = new Stored(shelf, remote, { pauses, signal: controller.signal });
@@ -54,7 +55,7 @@ export class ModelFile {
 
   /** In bytes. Not known before the end where a server does not tell; `openModel` waits for it. */
   get size() {
-    return this.#shelf.manifest.size;
+    return /** @type {number} */ (this.#shelf.manifest.size);
   }
 
   /** What finds that belong to this file are kept under: unique per URL and version. */
@@ -65,20 +66,23 @@ export class ModelFile {
   /**
    * Begin to fetch what is not stored.
    *
+   * @param {import("./remote.js").Remote} remote
    * @param {import("./remote.js").Answer} answer to the request for the first bytes that are missing
    * @param {import("./manifest.js").Expected} [expected]
    */
-  download(answer, expected) {
+  download(remote, answer, expected) {
     const { manifest } = this.#shelf;
     const { signal } = this.#controller;
     this.#report.begin({ done: storedBytes(manifest), total: manifest.size, from: "network" });
+    /** @param {number} bytes */
     const onBytes = (bytes) => this.#report.add("network", bytes);
+    /** @param {Error} error */
     const onWrong = (error) => {
       this.#end(error);
       this.#controller.abort();
     };
     const onArrival = () => this.#wake();
-    this.#fetching = new Fetching({ shelf: this.#shelf, remote: this.#remote, expected, onArrival, onWrong });
+    this.#fetching = new Fetching({ shelf: this.#shelf, remote, expected, onArrival, onWrong });
     const how = { chunkSize: manifest.chunk_size, pauses: this.#pauses, signal, onBytes };
     this.#finished = this.#fetching.run(how, answer).then(
       () => this.#report.end(this.size),
@@ -157,6 +161,7 @@ export class ModelFile {
     return bytes;
   }
 
+  /** @param {number} index @returns {Promise<Bytes>} */
   async #chunk(index) {
     while (!this.#ended) {
       const arrived = this.#fetching?.arrived.get(index);
@@ -168,11 +173,12 @@ export class ModelFile {
         this.#report.addOnce("cache", index, bytes.length);
         return bytes;
       }
-      await new Promise((resolve) => this.#waiting.push(resolve));
+      await new Promise((resolve) => this.#waiting.push(() => resolve(undefined)));
     }
     throw this.#ended;
   }
 
+  /** @param {Error} error */
   #end(error) {
     this.#ended ??= error;
     this.#wake();
@@ -195,21 +201,26 @@ export function refusePastEnd(file, offset, size) {
 
 /** Tells of progress, but not of every step. */
 export class Report {
-  #progress;
+  /** @type {Progress} */
+  #progress = { done: 0, total: 0, from: "cache" };
   #onProgress;
   #told = -Infinity;
   #counted = new Set();
 
-  /** @param {{ done: number, total: number | null, from: string }} progress */
+  /** @typedef {Omit<Progress, "total"> & { total: number | null }} Begun null: nobody knows yet */
+
+  /** @param {Begun} progress @param {(progress: Progress) => void} onProgress */
   constructor(progress, onProgress) {
     this.#onProgress = onProgress;
     this.begin(progress);
   }
 
+  /** @param {Begun} progress */
   begin({ done, total, from }) {
     this.#progress = { done, total: total ?? 0, from };
   }
 
+  /** @param {Progress["from"]} from @param {number} bytes */
   add(from, bytes) {
     if (from === this.#progress.from) {
       this.#progress.done += bytes;
@@ -217,7 +228,7 @@ export class Report {
     }
   }
 
-  /** Count a part once, however often it is read. */
+  /** Count a part once, however often it is read. @param {Progress["from"]} from @param {number} part @param {number} bytes */
   addOnce(from, part, bytes) {
     if (!this.#counted.has(part)) {
       this.#counted.add(part);
@@ -225,6 +236,7 @@ export class Report {
     }
   }
 
+  /** @param {number} total */
   end(total) {
     if (this.#progress.total !== total) {
       this.#progress = { ...this.#progress, done: total, total };

@@ -12,6 +12,7 @@ import { Shelf, noticeOf } from "./shelf.js";
 
 const LOOK = 500; // ms between looks at what another tab has stored
 
+/** @typedef {import("./database.js").Manifest} Manifest */
 /** @typedef {import("./files.js").OpenOptions} OpenOptions */
 /** @typedef {OpenOptions & Omit<Required<OpenOptions>, "expected" | "signal">} Given with all that have a default */
 
@@ -55,6 +56,7 @@ class Opening {
   #controller;
   #remote;
   #storage = false; // whether IndexedDB answers
+  /** @type {string | undefined} */
   #outdated; // id of a stored file that the server has replaced
 
   /**
@@ -88,12 +90,13 @@ class Opening {
     }
   }
 
-  /** The manifest of what is stored, as far as it is of use. */
+  /** The manifest of what is stored, as far as it is of use. @returns {Promise<Manifest | undefined>} */
   async #stored() {
     const manifest = this.#storage ? await findManifest(this.#url) : undefined;
     return manifest?.id === this.#outdated ? undefined : agreeing(manifest, this.#given.expected);
   }
 
+  /** @param {Manifest} manifest */
   async #isOutdated(manifest) {
     this.#remote.known = factsOf(manifest);
     try {
@@ -123,6 +126,7 @@ class Opening {
     }
   }
 
+  /** @param {() => void} release */
   async #openHeld(release) {
     const stored = await this.#stored(); // another tab may have been at work
     if (stored && isComplete(stored)) {
@@ -135,7 +139,7 @@ class Opening {
       this.#given.onNotice(notice);
     };
     const file = this.#fileOf(new Shelf(manifest, { storing, onNotice }));
-    file.download(answer, this.#given.expected);
+    file.download(this.#remote, answer, this.#given.expected);
     file
       .finished()
       .catch(() => {})
@@ -143,6 +147,7 @@ class Opening {
     return file;
   }
 
+  /** @param {Manifest} [stored] */
   async #begin(stored) {
     const { expected, chunkSize, store } = this.#given;
     const isOfUse = stored && (expected || stored.etag || stored.last_modified);
@@ -158,7 +163,11 @@ class Opening {
     return { answer: { ...answer, changed: false }, ...kept }; // the manifest is of the file that is there now
   }
 
-  /** Ask for the first bytes that are missing; for all of them, where the server has another file by now. */
+  /**
+   * Ask for the first bytes that are missing; for all of them, where the server has another file by now.
+   *
+   * @param {Manifest} [manifest]
+   */
   async #ask(manifest) {
     const how = { pauses: this.#given.pauses, signal: this.#controller.signal };
     const ask = (start, end) => patiently(() => this.#remote.ask(start, end), how);
@@ -173,12 +182,14 @@ class Opening {
     return { ...(await ask(0, null)), changed: true };
   }
 
+  /** @param {Manifest} manifest */
   #openStored(manifest) {
     changeManifest(manifest, { last_used: Date.now() }).catch(() => {});
     this.#remote.known = factsOf(manifest, this.#given.expected);
     return this.#fileOf(new Shelf(manifest, { storing: true, onNotice: this.#given.onNotice }));
   }
 
+  /** @param {Shelf} shelf */
   #fileOf(shelf) {
     const remote = this.#url.startsWith(LOCAL) ? null : this.#remote;
     const { pauses, onProgress } = this.#given;
@@ -189,7 +200,7 @@ class Opening {
 /**
  * A manifest, taken into storage if it is to be, and whether it was.
  *
- * @param {import("./database.js").Manifest} manifest
+ * @param {Manifest} manifest
  * @param {boolean} storing
  * @param {Given} given
  */
@@ -199,7 +210,7 @@ async function begun(manifest, storing, { onNotice, expected }) {
   }
   try {
     const there = await takeIn(manifest);
-    return { manifest: await agreeing(there, expected), storing };
+    return { manifest: (await agreeing(there, expected)) ?? manifest, storing };
   } catch (error) {
     onNotice(await noticeOf(error, manifest));
     return { manifest, storing: false };
@@ -229,6 +240,7 @@ function controllerFor({ signal }) {
   return controller;
 }
 
+/** @param {import("./remote.js").Answer} answer @param {string} url @param {Given["expected"]} expected */
 function refuseUnexpectedSize(answer, url, expected) {
   const { size } = answer.facts;
   if (expected && size !== null && size !== expected.size) {
@@ -240,6 +252,7 @@ function refuseUnexpectedSize(answer, url, expected) {
   }
 }
 
+/** @param {Manifest} manifest */
 function refuseEmpty({ url, size }) {
   if (size === 0) {
     throw failure("InvalidFile", `${url} is empty. Check the address.`);

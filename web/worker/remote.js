@@ -166,7 +166,7 @@ export class Remote {
       throw failure("NetworkError", message, { again: true });
     } finally {
       attempt.stop();
-      await next.return().catch(() => {});
+      await next.return(undefined).catch(() => {});
     }
   }
 }

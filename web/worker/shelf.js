@@ -114,7 +114,7 @@ function sizeOf({ size }) {
 
 async function hint() {
   try {
-    const { usage, quota } = await navigator.storage.estimate();
+    const { usage = 0, quota = 0 } = await navigator.storage.estimate();
     return ` This site uses ${inMegabytes(usage)} of about ${inMegabytes(quota)}.`;
   } catch {
     return "";

@@ -14,12 +14,13 @@ export class Stored {
   #remote;
   #how;
   #unchecked; // indices of chunks to be hashed when they are read
-  #readings = new Map(); // index -> promise of the bytes that are being read
+  /** @type {Map<number, Promise<Bytes>>} by index, what is being read */
+  #readings = new Map();
 
   /**
    * @param {import("./shelf.js").Shelf} shelf
    * @param {import("./remote.js").Remote | null} remote null: the file can't be fetched again
-   * @param {object} how `pauses` and `signal` of a Run
+   * @param {Pick<import("./download.js").Run, "pauses" | "signal">} how
    */
   constructor(shelf, remote, how) {
     this.#shelf = shelf;
@@ -42,7 +43,7 @@ export class Stored {
       const reading = this.#read(index).finally(() => this.#readings.delete(index));
       this.#readings.set(index, reading);
     }
-    return this.#readings.get(index);
+    return /** @type {Promise<Bytes>} */ (this.#readings.get(index));
   }
 
   /** Check everything when it is next read. */
@@ -55,28 +56,33 @@ export class Stored {
     return this.#shelf.manifest.sha256.flatMap((hash, index) => (hash === null ? [] : [index]));
   }
 
+  /** @param {number} index */
   async #read(index) {
     const { id } = this.#shelf.manifest;
-    const read = await this.#shelf.get(index);
-    const bytes = (await this.#isIntact(index, read)) ? read : await this.#fetchAgain(index);
+    const bytes = (await this.#intact(index, await this.#shelf.get(index))) ?? (await this.#fetchAgain(index));
     this.#unchecked.delete(index);
     recent.put(id, index, bytes);
     return bytes;
   }
 
-  async #isIntact(index, bytes) {
+  /**
+   * What was read of a chunk, if it is what was stored; else nothing that is kept is trusted any more.
+   *
+   * @param {number} index
+   * @param {Bytes | undefined} bytes
+   */
+  async #intact(index, bytes) {
     const { sha256, size, chunk_size } = this.#shelf.manifest;
     const length = size === null ? chunk_size : Math.min(chunk_size, size - index * chunk_size);
-    if (bytes?.length === length && !this.#unchecked.has(index)) {
-      return true;
+    const isTrusted = bytes?.length === length && !this.#unchecked.has(index);
+    if (bytes && (isTrusted || (await sha256Of(bytes)) === sha256[index])) {
+      return bytes;
     }
-    const intact = bytes !== undefined && (await sha256Of(bytes)) === sha256[index];
-    if (!intact) {
-      this.doubt();
-    }
-    return intact;
+    this.doubt();
+    return undefined;
   }
 
+  /** @param {number} index @returns {Promise<Bytes>} */
   async #fetchAgain(index) {
     const { name, url, chunk_size, sha256 } = this.#shelf.manifest;
     const damaged = `Chunk ${index} of ${name} (bytes ${index * chunk_size} on) is damaged in this browser's storage`;
@@ -100,13 +106,14 @@ export class Stored {
     return bytes;
   }
 
+  /** @param {number} index @returns {Promise<Bytes>} */
   async #fetch(index) {
     const { chunk_size: chunkSize, size } = this.#shelf.manifest;
     if (!this.#remote) {
       throw failure("ModelNotFound", "it came from a file on this computer.");
     }
     const start = index * chunkSize;
-    const run = { ...this.#how, start, end: Math.min(start + chunkSize, size), chunkSize };
+    const run = { ...this.#how, start, end: Math.min(start + chunkSize, size ?? Infinity), chunkSize };
     for await (const { bytes } of chunksOf(this.#remote, run)) {
       room.giveBack();
       return bytes;

@@ -26,7 +26,8 @@ async function start() {
 // Calls that need no Python.
 const OF_FILES = { list_models: () => files.listModels(), delete_model: ({ url }) => files.deleteModel(url) };
 
-const signals = new Map(); // calls under way that can be given up before Python knows of them
+/** @type {Map<number, AbortController>} of calls under way, which can be given up before Python knows of them */
+const signals = new Map();
 
 addEventListener("message", ({ data }) => (data.call === "cancel" ? cancel(data.target) : receive(data)));
 
@@ -43,12 +44,13 @@ async function receive({ id, call, source, expected, file_options = {}, ...given
       return;
     }
     const desk = await started;
+    /** @param {string | File} place */
     const openFile = (place) =>
       files.openModel(place, {
         ...file_options,
         expected,
         signal: controller.signal,
-        onProgress: (progress) => postMessage({ id, event: "progress", stage: "download", file: name, ...progress }),
+        onProgress: (progress) => postMessage({ id, event: "progress", stage: "download", file: nameOf(place), ...progress }),
         onNotice: (notice) => postMessage({ id, event: "notice", ...notice }),
       });
     await desk.receive(id, call, JSON.stringify(given), source, openFile, post);
@@ -62,6 +64,12 @@ async function receive({ id, call, source, expected, file_options = {}, ...given
   }
 }
 
+/** Of one of a model's files, for whoever counts them. @param {string | File} place */
+function nameOf(place) {
+  return typeof place === "string" ? place : place.name;
+}
+
+/** @param {number} id of a call */
 async function cancel(id) {
   const controller = signals.get(id);
   if (controller) {
