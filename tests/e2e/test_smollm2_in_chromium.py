@@ -36,27 +36,29 @@ def messages(text: str) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def native(smollm2: Path) -> dict[str, tuple[list[int], list[float]]]:
+def wanted(request: pytest.FixtureRequest) -> int:
+    """Tokens of each answer."""
+    return 32 if request.config.getoption("-m") == "not slow" else 64
+
+
+@pytest.fixture(scope="module")
+def native(smollm2: Path, wanted: int) -> dict[str, tuple[list[int], list[float]]]:
     """For each chat the greedy tokens, and by how much each won."""
     answers = {}
     with shaderlm.load(smollm2, context=512) as model:
         for text in CHATS:
-            answer = model.chat(messages(text), max_tokens=tokens_wanted(), temperature=0, logprobs=2)
+            answer = model.chat(messages(text), max_tokens=wanted, temperature=0, logprobs=2)
             margins = [entry.top[0][1] - entry.top[1][1] for entry in answer.logprobs]
             answers[text] = (list(answer.tokens), margins)
     return answers
 
 
-def tokens_wanted() -> int:
-    return 32
-
-
-def test_the_model_streams_the_native_tokens(tab: SiteTab, smollm2: Path, native: Any) -> None:
+def test_the_model_streams_the_native_tokens(tab: SiteTab, smollm2: Path, native: Any, wanted: int) -> None:
     before = heap(tab)
     tab.evaluate("async (url) => { globalThis.model = await load(url, { context: 512 }); }", f"/models/{smollm2.name}")
     assert heap(tab) - before < HEAP_GROWTH
     for text, (tokens, margins) in native.items():
-        given = [messages(text), {"temperature": 0, "max_tokens": tokens_wanted()}]
+        given = [messages(text), {"temperature": 0, "max_tokens": wanted}]
         got = tab.evaluate("([messages, options]) => said(model.streamChat(messages, options))", given)["tokens"]
         for i, (expected, margin) in enumerate(zip(tokens, margins, strict=True)):
             if got[i : i + 1] == [expected]:
