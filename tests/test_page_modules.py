@@ -81,12 +81,14 @@ def test_the_default_model_comes_first_and_addresses_are_whole(node):
             {"name": "second", "title": "Second", "url": "models/second.gguf", "size": 2, "chunk_size": 4}
             | {"chunk_sha256": ["00"]},
             {"name": "without an address"},
+            {"name": "third", "url": "third-00001-of-00002.gguf", "size": 3, "files": [{"size": 1}, {"size": 2}]},
         ],
     }
     found = evaluate(node, "site.js", f"understood({json.dumps(settings)}, {json.dumps(BASE)})")
-    second, first = found["catalogue"]
+    second, first, third = found["catalogue"]
     assert (second["title"], second["url"]) == ("Second", f"{BASE}models/second.gguf")
     assert second["expected"] == {"size": 2, "chunk_size": 4, "chunk_sha256": ["00"]}
+    assert (third["size"], third["expected"]) == (3, [{"size": 1}, {"size": 2}])
     assert (first["title"], "expected" in first) == ("first", False)
     assert (found["title"], found["origins"], found["notice"]) == ("shaderlm", [], "")
 
@@ -127,3 +129,24 @@ def test_a_speed_is_that_of_the_last_seconds(node):
 def test_advice_is_for_this_browser(node, agent, words):
     for reason in ("noWebGpu", "noAdapter"):
         assert words in evaluate(node, "support.js", f"adviceFor('{reason}', {{ userAgent: {json.dumps(agent)} }})")
+
+
+def test_stored_files_that_are_parts_of_one_model_are_one(node):
+    there, local = "https://models.example/a/m", "local:m"
+    names = [f"{there}-00002-of-00002.gguf", f"{local}-00002-of-00002.gguf?7-1", f"{local}-00001-of-00002.gguf?5-1"]
+    names += [f"{BASE}whole.gguf", f"{there}-00003-of-00003.gguf?download=true", f"{local}-00001-of-00002.gguf?5-0"]
+    files = [{"url": url, "size": 7, "stored": 7, "complete": True} for url in names]
+    found = evaluate(node, "kept_models.js", f"modelsOf({json.dumps(files)})")
+    first = {"url": f"{there}-00001-of-00002.gguf", "place": f"{there}-00001-of-00002.gguf", "urls": names[:1]}
+    assert found[0] == first | {"size": 0, "stored": 7, "complete": False}
+    kept = {"url": names[2], "place": [names[2], names[1]], "urls": [names[2], names[5], names[1]]}
+    assert found[1] == kept | {"size": 14, "stored": 21, "complete": True}
+    assert found[2] == {
+        "url": names[3],
+        "place": names[3],
+        "urls": [names[3]],
+        "size": 7,
+        "stored": 7,
+        "complete": True,
+    }
+    assert (found[3]["url"], found[3]["complete"]) == (f"{there}-00001-of-00003.gguf?download=true", False)

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from split_files import split
+from tiny_model import TINY
 from tools.describe_model import entry
 from tools.site import assembly, making, stages, wheels
 from tools.site.assembly import ENTRY_POINTS, LIMIT, UNCOMPRESSED
@@ -243,6 +245,16 @@ def test_the_default_model_is_in_the_catalogue_with_its_hashes(site, smollm2):
     [row] = (row for row in settings["catalogue"] if row["name"] == settings["model"])
     expected = entry(settings["model"], smollm2, f"models/{smollm2.name}")
     assert {name: row[name] for name in expected} == expected
+
+
+def test_a_model_in_several_files_is_described_by_each(tmp_path):
+    parts = split(TINY, tmp_path, 3)
+    row = entry("tiny", parts[0], f"models/{parts[0].name}")
+    alone = [entry("tiny", part.rename(tmp_path / f"{number}.gguf"), "") for number, part in enumerate(parts)]
+    assert row["size"] == sum(one["size"] for one in alone)
+    assert row["files"] == [{key: one[key] for key in ("size", "chunk_size", "chunk_sha256")} for one in alone]
+    with pytest.raises(FileNotFoundError):
+        entry("tiny", parts[0], "")
 
 
 # Building

@@ -22,14 +22,15 @@ export { Model, ShaderLMError, configure, prepare };
  * @typedef {import("./face/openai.js").ChatCompletion} ChatCompletion
  * @typedef {import("./face/openai.js").ChatCompletionChunk} ChatCompletionChunk
  *
- * @typedef {string | URL | File | File[]} Source the URL of a GGUF file, or of the first of several; or a File that a
- *   reader chose, or all Files of a model that lies in several
+ * @typedef {string | URL | File | (string | File)[]} Source the URL of a GGUF file, or of the first of several; or a File
+ *   that a reader chose; or all Files, or all URLs, of a model that lies in several
  *
  * @typedef {object} LoadOptions
  * @property {number} [context] tokens that a prompt and its answer may have together; by default the model's own, or what
  *   memory allows
  * @property {"f16" | "f32"} [kv_dtype] precision of the KV cache
- * @property {Expected} [expected] what is published of a URL's file: one that differs is refused
+ * @property {Expected | Expected[]} [expected] what is published of a URL's file, or of each of a model's files in their
+ *   order: one that differs is refused
  * @property {boolean} [verify] hash everything that is stored, not only a sample
  * @property {boolean} [store] keep it in this browser; by default a URL's file is kept and a local one is not
  * @property {(progress: Progress) => void} [onProgress]
@@ -46,7 +47,7 @@ export { Model, ShaderLMError, configure, prepare };
  * @property {number} done
  * @property {number} total
  * @property {"network" | "cache" | "file"} [from] of a download: where the bytes come from
- * @property {string} [file] of a download: the address or the name of the file; those of a model come side by side
+ * @property {string} [file] of a download: the name of the file; those of one model come side by side
  *
  * @typedef {object} Notice
  * @property {string} code
@@ -136,15 +137,23 @@ export function deleteModel(url, { signal } = {}) {
 
 /**
  * @param {Source} source
- * @returns {string | File[]}
+ * @returns {string | (string | File)[]}
  */
 function placeOf(source) {
-  if (Array.isArray(source) || source instanceof Blob) {
-    return Array.isArray(source) ? source : [source];
+  if (Array.isArray(source)) {
+    return source.map((one) => (one instanceof Blob ? one : addressOf(one)));
   }
+  return source instanceof Blob ? [source] : addressOf(source);
+}
+
+/**
+ * @param {string | URL} url
+ * @returns {string}
+ */
+function addressOf(url) {
   try {
-    return new URL(source, globalThis.location?.href).href;
+    return new URL(url, globalThis.location?.href).href;
   } catch {
-    throw invalidOption(`${source} is no address of a model. Give a URL, a File, or all Files of one model.`);
+    throw invalidOption(`${url} is no address of a model. Give a URL, a File, or all Files of one model.`);
   }
 }

@@ -1,7 +1,7 @@
 """Somebody who reads the page, for tests that are coroutines."""
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,15 +116,17 @@ async def visit(
     return reader
 
 
-async def drop_file(page: Page, path: Path) -> None:
-    """Drop a file onto the page."""
+async def drop_files(page: Page, paths: Sequence[Path]) -> None:
+    """Drop files onto the page, all at once."""
     await page.evaluate(
-        """async ([name, bytes]) => {
+        """async (files) => {
           const data = new DataTransfer();
-          data.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], name));
+          for (const [name, bytes] of files) {
+            data.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], name));
+          }
           for (const kind of ["dragover", "drop"]) {
             document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
           }
         }""",
-        [path.name, base64.b64encode(path.read_bytes()).decode()],
+        [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in paths],
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from frames import frames_of_answers
 from playwright.async_api import Browser
-from reader import Reader, drop_file, visit
+from reader import Reader, drop_files, visit
 
 from scripted_model import scripted_model
 from shaderlm.tokenizer_json import TokenType
@@ -190,7 +190,7 @@ def thinker(browser: Running, reader: Reader, tmp_path_factory: pytest.TempPathF
         await reader.button(re.compile("^Model: ")).click()
         await reader.page.get_by_label("Keep a copy").check()
         reader.asked.clear()
-        await drop_file(reader.page, file)
+        await drop_files(reader.page, [file])
         await reader.see(f"Loading {LONG}.gguf")
         await reader.prompt.wait_for()
 

@@ -1,6 +1,7 @@
 // A model on its way: downloaded, put on the GPU, its shaders compiled; paused, gone on with, given up, tried again.
 
 import { find, show } from "./dom.js";
+import { sum } from "./kept_models.js";
 import { problem } from "./problem.js";
 import { Speed } from "./speed.js";
 import { texts } from "./texts.js";
@@ -11,9 +12,10 @@ import { texts } from "./texts.js";
 /**
  * @typedef {object} Source what to load
  * @property {string} name as people know it
- * @property {string | File} place
- * @property {import("../shaderlm.js").Expected} [expected] what the catalogue publishes of the file
- * @property {boolean} [store] of a File: keep a copy
+ * @property {import("../shaderlm.js").Source} place
+ * @property {string} [url] that it is kept by, the first one where it lies in several files; Files have none
+ * @property {import("../shaderlm.js").LoadOptions["expected"]} [expected] what the catalogue publishes of it
+ * @property {boolean} [store] of Files: keep a copy
  */
 
 export class Loading {
@@ -69,12 +71,12 @@ export class Loading {
   }
 
   /** @param {Source} source */
-  #begin({ name, place }) {
+  #begin({ name, url }) {
     show(find("loading"));
     find("loading-title").textContent = texts.loadingTitle(name);
     find("loading-error").replaceChildren();
     show(find("loading-error"), false);
-    show(find("pause"), typeof place === "string");
+    show(find("pause"), Boolean(url));
     show(find("retry"), false);
     find("give-up").textContent = texts.cancel;
     find("loading").classList.remove("paused", "failed");
@@ -154,8 +156,4 @@ export class Loading {
     this.#controller = null;
     show(find("loading"), false);
   }
-}
-
-function sum(numbers) {
-  return numbers.reduce((all, number) => all + number, 0);
 }

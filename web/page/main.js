@@ -72,10 +72,10 @@ function start(chosen) {
   chat.stop();
   freed = model?.unload().catch(() => {}) ?? freed; // what is lost is free
   model = null;
-  if (typeof chosen.place === "string") {
-    keep("loading", chosen.place); // one that ends the tab is not begun again by itself
+  if (chosen.url) {
+    keep("loading", chosen.url); // one that ends the tab is not begun again by itself
   }
-  if (typeof chosen.place === "string" || chosen.store) {
+  if (chosen.url || chosen.store) {
     navigator.storage?.persist?.().catch(() => {}); // models are not thrown away for want of space
   }
   loading.start(chosen);
@@ -99,15 +99,14 @@ function ready(loaded, chosen) {
   forget("loading");
   model = loaded;
   source = chosen;
-  const url = typeof chosen.place === "string" ? chosen.place : null;
-  if (url) {
-    keep("model", url);
+  if (chosen.url) {
+    keep("model", chosen.url);
   }
   loaded.warnings.forEach((warning) => notice(warning));
   find("model-name").textContent = chosen.name;
   find("to-models").setAttribute("aria-label", texts.models(chosen.name));
   speaker.say(texts.loaded(chosen.name));
-  picker.refresh(url);
+  picker.refresh(chosen.url ?? null);
   showChat();
 }
 

@@ -2,6 +2,7 @@
 
 import { deleteModel, listModels } from "../shaderlm.js";
 import { button, element, find, show } from "./dom.js";
+import { modelsOf } from "./kept_models.js";
 import { addressOf, fileName, isAllowed } from "./site.js";
 import { texts } from "./texts.js";
 
@@ -9,7 +10,7 @@ export class Picker {
   #site;
   #choose;
   #say;
-  /** @type {import("../shaderlm.js").StoredModel[]} */
+  /** @type {import("./kept_models.js").KeptModel[]} */
   #stored = [];
   /** @type {string | null} the address of the loaded model */
   #used = null;
@@ -28,7 +29,7 @@ export class Picker {
       this.#chooseUrl(find("url").value);
     });
     find("file").addEventListener("change", () => {
-      this.chooseFile(find("file").files?.[0]);
+      this.chooseFiles([...(find("file").files ?? [])]);
       find("file").value = ""; // so that the same file can be chosen again
     });
     this.#acceptDrops();
@@ -38,29 +39,29 @@ export class Picker {
   /** See anew what is kept. `used`: the address of the model that is loaded. */
   async refresh(used = this.#used) {
     this.#used = used;
-    this.#stored = await listModels().catch(() => []);
+    this.#stored = modelsOf(await listModels().catch(() => []));
     this.#draw();
   }
 
-  /** What is known of a model by its address. */
+  /** What is known of a model by its address. @param {string} url @returns {import("./loading.js").Source} */
   sourceOf(url) {
     const entry = this.#site.catalogue.find((known) => known.url === url);
-    return { name: entry?.title ?? fileName(url), place: url, expected: entry?.expected };
+    const kept = this.#stored.find((model) => model.url === url);
+    return { name: entry?.title ?? fileName(url), url, place: kept?.place ?? url, expected: entry?.expected };
   }
 
-  /** Whether a model is kept whole. */
+  /** Whether a model is kept whole. @param {string} url */
   isKept(url) {
     return this.#stored.some((row) => row.url === url && row.complete);
   }
 
-  chooseFile(file) {
-    if (!file) {
-      return;
-    }
-    const isModel = /\.gguf$/i.test(file.name);
-    find("url-problem").textContent = isModel ? "" : texts.notGguf(file.name);
-    if (isModel) {
-      this.#choose({ name: file.name, place: file, store: find("keep-file").checked });
+  /** All files of a model. @param {File[]} files */
+  chooseFiles(files) {
+    const names = files.map(({ name }) => name).sort();
+    const other = names.find((name) => !/\.gguf$/i.test(name));
+    find("url-problem").textContent = other === undefined ? "" : texts.notGguf(other);
+    if (other === undefined && files.length) {
+      this.#choose({ name: names[0], place: files, store: find("keep-file").checked });
     }
   }
 
@@ -98,6 +99,7 @@ export class Picker {
     return complete ? texts.startStored : texts.resume(size ? size - stored : 0);
   }
 
+  /** @param {import("./kept_models.js").KeptModel} stored */
   #storedRow(stored) {
     const { name } = this.sourceOf(stored.url);
     const isUsed = stored.url === this.#used;
@@ -108,9 +110,10 @@ export class Picker {
   }
 
   // A first click asks, a second one deletes; leaving the button takes the question back.
-  #deleting({ url, stored }, name) {
+  /** @param {import("./kept_models.js").KeptModel} model @param {string} name */
+  #deleting(model, name) {
     const label = texts.deleteLabel(name);
-    const ask = button(texts.delete, () => this.#delete(ask, url, stored, name), { className: "quiet", "aria-label": label });
+    const ask = button(texts.delete, () => this.#delete(ask, model, name), { className: "quiet", "aria-label": label });
     ask.addEventListener("blur", () => {
       delete ask.dataset.sure;
       ask.textContent = texts.delete;
@@ -119,14 +122,15 @@ export class Picker {
     return ask;
   }
 
-  async #delete(ask, url, stored, name) {
+  /** @param {HTMLButtonElement} ask @param {import("./kept_models.js").KeptModel} model @param {string} name */
+  async #delete(ask, { urls, stored }, name) {
     if (!ask.dataset.sure) {
       ask.dataset.sure = "asked";
       ask.textContent = texts.deleteSure(stored);
       ask.removeAttribute("aria-label");
       return;
     }
-    await deleteModel(url);
+    await Promise.all(urls.map((url) => deleteModel(url)));
     this.#say(texts.deleted(name, stored));
     await this.refresh();
     find("start-title").focus();
@@ -145,7 +149,7 @@ export class Picker {
       show(find("drop"), false);
       if (isFile(event)) {
         event.preventDefault();
-        this.chooseFile(event.dataTransfer?.files[0]);
+        this.chooseFiles([...(event.dataTransfer?.files ?? [])]);
       }
     });
   }

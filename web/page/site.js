@@ -7,7 +7,7 @@
  * @property {string} url absolute
  * @property {number} [size] bytes
  * @property {string} [licence]
- * @property {{ size: number, chunk_size: number, chunk_sha256: string[] }} [expected]
+ * @property {import("../shaderlm.js").LoadOptions["expected"]} [expected]
  */
 
 /**
@@ -62,8 +62,8 @@ export function understood(settings, base) {
 }
 
 /** @returns {Entry} */
-function entryOf({ name, title, url, size, licence, chunk_size, chunk_sha256 }, base) {
-  const expected = chunk_sha256 ? { size, chunk_size, chunk_sha256 } : undefined;
+function entryOf({ name, title, url, size, licence, chunk_size, chunk_sha256, files }, base) {
+  const expected = files ?? (chunk_sha256 ? { size, chunk_size, chunk_sha256 } : undefined);
   return { name, title: title ?? name ?? url, url: new URL(url, base).href, size, licence, expected };
 }
 

@@ -18,9 +18,9 @@ export const texts = {
   load: "Load",
   openFile: "Open a file…",
   keepFile: "Keep a copy for the next visit",
-  dropHint: "Or drop a .gguf file anywhere on this page.",
+  dropHint: "Or drop a .gguf file anywhere on this page, or all files of a model that lies in several.",
   fileHint: "It is read here, and not uploaded.",
-  dropNow: "Drop the model file to load it",
+  dropNow: "Drop the model's file, or all of them, to load it",
   backToChat: "Back to the chat",
 
   // What this browser can run

@@ -4,7 +4,9 @@
 
 import * as files from "./files.js";
 import { moduleForPython } from "./for_python.js";
+import { nameOf } from "./manifest.js";
 import { keepSnapshot, startPython } from "./python.js";
+import { partOf } from "../parts.js";
 
 /* global SHADERLM_ASSETS */
 const started = start();
@@ -44,13 +46,15 @@ async function receive({ id, call, source, expected, file_options = {}, ...given
       return;
     }
     const desk = await started;
+    /** @param {string | File} place one of the model's files */
+    const expectedOf = (place) => [expected].flat()[(partOf(fileName(place))?.number ?? 1) - 1];
     /** @param {string | File} place */
     const openFile = (place) =>
       files.openModel(place, {
         ...file_options,
-        expected,
+        expected: expectedOf(place),
         signal: controller.signal,
-        onProgress: (progress) => postMessage({ id, event: "progress", stage: "download", file: nameOf(place), ...progress }),
+        onProgress: (progress) => postMessage({ id, event: "progress", stage: "download", file: fileName(place), ...progress }),
         onNotice: (notice) => postMessage({ id, event: "notice", ...notice }),
       });
     await desk.receive(id, call, JSON.stringify(given), source, openFile, post);
@@ -64,9 +68,9 @@ async function receive({ id, call, source, expected, file_options = {}, ...given
   }
 }
 
-/** Of one of a model's files, for whoever counts them. @param {string | File} place */
-function nameOf(place) {
-  return typeof place === "string" ? place : place.name;
+/** @param {string | File} place */
+function fileName(place) {
+  return typeof place === "string" ? nameOf(place) : place.name;
 }
 
 /** @param {number} id of a call */

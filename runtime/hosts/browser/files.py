@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from ...errors import InvalidOption, ModelNotFound
 from ...parts import JoinedSource, files_of, models_among
@@ -44,7 +45,7 @@ def file_key(source: BrowserSource | JoinedSource) -> str:
 
 
 async def open_source(source: Any, open_file: Callable[[Any], Any]) -> BrowserSource | JoinedSource:
-    """The bytes of a model: a URL, the URL of the first of its files, a JavaScript File, or all Files of a model.
+    """The bytes of a model: a URL, the URL of the first of its files, a JavaScript File, or all Files or all URLs.
 
     `open_file` makes files.js's object for one of them. Raises InvalidOption for Files of several models, ModelNotFound
     where one is missing, and what opening does.
@@ -63,8 +64,8 @@ async def open_source(source: Any, open_file: Callable[[Any], Any]) -> BrowserSo
 
 
 def parts_among(source: Any) -> list[Any]:
-    """The Files of one model, the first one first, out of a File or several."""
-    files = {str(file.name): file for file in ([source] if hasattr(source, "name") else source)}
+    """The Files or URLs of one model, the first one first, out of a File or several."""
+    files = {name_of(file): file for file in ([source] if hasattr(source, "name") else source)}
     models = models_among(files)
     if len(models) != 1:
         raise InvalidOption(
@@ -78,3 +79,8 @@ def parts_among(source: Any) -> list[Any]:
             "Choose all of them together."
         )
     return [files[name] for name in names]
+
+
+def name_of(file: Any) -> str:
+    """The name of a JavaScript File, or of the file at a URL."""
+    return unquote(urlsplit(file).path.rsplit("/", 1)[-1]) if isinstance(file, str) else str(file.name)
