@@ -1,6 +1,7 @@
 """What goes wrong with model files in a browser: damage, other bytes than published, refusals, no room, no storage."""
 
 import hashlib
+import re
 from dataclasses import replace
 
 import pytest
@@ -209,6 +210,20 @@ def test_on_a_full_disk_the_model_runs_from_memory(visitor, server, url):
     server.forget()
     assert is_whole(tab.load(url))
     assert server.ranges == [f"bytes={listed['stored']}-"]
+
+
+def test_where_60_mb_may_be_stored_a_larger_model_is_told_how_much_was(visitor, server):
+    model = server.files["large.gguf"] = ModelBytes(b"GGUF" + bytes(80_000_000))
+    tab = visitor.open_tab(quota=60_000_000)
+    result = tab.load(server.url("models/large.gguf"))
+    assert is_whole(result, model)
+    (notice,) = result["notices"]
+    (listed,) = tab.models()
+    assert 40e6 < listed["stored"] < 60e6
+    begin = f"No room to store large.gguf: {listed['stored'] / 1e6:.1f} MB of 80.0 MB are stored; the rest is held in "
+    begin += "memory until it is closed, and will be fetched again next time."
+    end = "Delete a model that you don't need, or free space on the disk."
+    assert re.fullmatch(rf"{re.escape(begin)} This site uses .* MB of about .* MB\. {re.escape(end)}", notice["message"])
 
 
 @pytest.mark.parametrize("without", ["storage", "indexedDB"])

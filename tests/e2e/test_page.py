@@ -109,8 +109,18 @@ async def test_settings_stay_within_their_bounds(browser, reader):
     await reader.set_options(**GREEDY)
 
 
-async def test_an_answer_can_be_stopped(browser, reader):
+# What the engine has computed, when the worker is told to stop and at any time.
+ROWS = """() => {
+  const python = "[*__import__('shaderlm.web.worker').web.worker.desk.models.values()][-1]._core.engine.rows_computed";
+  globalThis.rowsComputed = () => shaderlm.pyodide.runPython(python);
+  addEventListener("message", ({ data }) => data.call === "cancel" && (globalThis.rowsAtStop = rowsComputed()));
+}"""
+
+
+async def test_an_answer_can_be_stopped_within_two_steps(browser, reader):
     await reader.button("New chat").click()
+    [worker] = reader.page.workers
+    await worker.evaluate(ROWS)
     await reader.page.evaluate("""() => {
       const watch = new MutationObserver(() => {
         if (document.querySelector(".answer > .text")?.textContent) {
@@ -124,6 +134,7 @@ async def test_an_answer_can_be_stopped(browser, reader):
     assert TALE.text.startswith(answer)
     assert len(answer) < len(TALE.text) / 2
     assert (await reader.stats()).endswith(" · stopped")
+    assert await worker.evaluate("rowsComputed() - rowsAtStop") <= 2
 
 
 async def test_a_new_chat_forgets_an_answer_that_is_still_coming(browser, reader):
