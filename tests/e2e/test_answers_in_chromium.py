@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from heaps import heaps_of
 from playwright.async_api import Browser, Error, Route
 from site_tab import SiteTab
 
@@ -144,26 +145,15 @@ def test_two_hundred_answers_leave_nothing_behind(tab: SiteTab) -> None:
 
 
 def heap_bytes(tab: SiteTab) -> dict[str, int]:
-    """What JavaScript and Python hold after a collection, in the worker and the page."""
-    return {"page": _page_heap(tab), **tab.worker(WORKER_HEAP)}
+    """What JavaScript and Python hold after a collection, in the page and in the worker."""
+    return {**tab.runner.run(heaps_of(tab.page)), **tab.worker(PYTHON_HEAP)}
 
 
-WORKER_HEAP = """async () => {
+PYTHON_HEAP = """async () => {
   const { pyodide } = shaderlm;
   const blocks = pyodide.runPython("import gc, sys; gc.collect(); sys.getallocatedblocks()");
   return { wasm: pyodide._module.HEAPU8.length, python: 64 * blocks };
 }"""
-
-
-def _page_heap(tab: SiteTab) -> int:
-    async def measured() -> int:
-        session = await tab.context.new_cdp_session(tab.page)
-        await session.send("HeapProfiler.collectGarbage")
-        usage = await session.send("Runtime.getHeapUsage")
-        await session.detach()
-        return int(usage["usedSize"])
-
-    return tab.runner.run(measured())
 
 
 def test_an_unloaded_model_frees_its_memory_and_another_takes_its_place(tab: SiteTab) -> None:

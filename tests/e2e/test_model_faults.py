@@ -223,7 +223,9 @@ def test_where_60_mb_may_be_stored_a_larger_model_is_told_how_much_was(visitor, 
     begin = f"No room to store large.gguf: {listed['stored'] / 1e6:.1f} MB of 80.0 MB are stored; the rest is held in "
     begin += "memory until it is closed, and will be fetched again next time."
     end = "Delete a model that you don't need, or free space on the disk."
-    assert re.fullmatch(rf"{re.escape(begin)} This site uses .* MB of about .* MB\. {re.escape(end)}", notice["message"])
+    assert re.fullmatch(
+        rf"{re.escape(begin)} This site uses .* MB of about .* MB\. {re.escape(end)}", notice["message"]
+    )
 
 
 @pytest.mark.parametrize("without", ["storage", "indexedDB"])
