@@ -1,8 +1,9 @@
 // What Python finds in the module `shaderlm_browser`: the JavaScript halves of runtime/hosts/browser/.
 
+import { adapterFacts } from "./adapter.js";
 import { openCodec } from "./codec.js";
 import * as files from "./files.js";
-import { adapterFacts, openGpu } from "./gpu.js";
+import { openGpu } from "./gpu.js";
 
 /**
  * @param {string} build names the build of the package: what it keeps for itself, another one does not take up

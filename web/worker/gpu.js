@@ -5,12 +5,11 @@
 // every asynchronous call here does before it gives a result. What went wrong is thrown as { code, message }, where the
 // code names a class of runtime/errors.py.
 
+import { WANTED_FEATURES, bestAdapter, factsOf, missingWebGpu } from "./adapter.js";
 import { free } from "./held.js";
 
 const LARGE = 65536; // bytes that are worth more than the call
 const BINDING_TYPES = ["read-only-storage", "storage", "uniform"]; // in the order of ACCESS in gpu.py
-/** @type {GPUFeatureName[]} */
-const WANTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"];
 
 /** @param {string} code @param {string} message */
 export function coded(code, message) {
@@ -46,45 +45,6 @@ export async function openGpu(onPipelines = () => {}, onLost = () => {}) {
   return new Gpu(adapter, device, onPipelines, onLost);
 }
 
-/** Facts of the adapter that a device would be opened on, as JSON: for gpu.py. Null where there is none. */
-export async function adapterFacts() {
-  const adapter = navigator.gpu ? await bestAdapter() : null;
-  const features = WANTED_FEATURES.filter((name) => adapter?.features.has(name));
-  return adapter && JSON.stringify(factsOf(adapter, features, adapter.limits));
-}
-
-function bestAdapter() {
-  return navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-}
-
-function factsOf(adapter, features, given) {
-  const info = adapter.info ?? {};
-  const limits = {};
-  for (const name in given) {
-    limits[name] = given[name];
-  }
-  return {
-    vendor: info.vendor ?? "",
-    architecture: info.architecture ?? "",
-    device: info.device ?? "",
-    description: info.description ?? "",
-    isFallback: Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter),
-    subgroupSizes: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
-    features,
-    limits,
-  };
-}
-
-function missingWebGpu() {
-  const secure = globalThis.isSecureContext
-    ? ""
-    : " This page was not loaded over https (or from localhost), and browsers offer WebGPU there alone.";
-  return (
-    `This browser offers no WebGPU.${secure} Current versions of Chrome, Edge, Safari and Firefox have it; on Linux, ` +
-    "Chrome may want chrome://flags/#enable-unsafe-webgpu."
-  );
-}
-
 class Gpu {
   constructor(adapter, device, onPipelines, onLost) {
     this.adapter = adapter;
@@ -100,7 +60,8 @@ class Gpu {
     this.groups = new Map(); // bind groups that no program holds yet
     this.programs = new Map();
     this.counts = new Map();
-    this.onRead = () => {}; // gpu.py's: (number, bytes, error)
+    /** @type {(number: number, bytes: Uint8Array | null, error?: Error) => void} gpu.py's */
+    this.onRead = () => {};
     this.staging = new Map(); // size -> idle buffers
     this.stagingCount = 0;
     this.scopes = new Set(); // answers of error scopes that are on their way
