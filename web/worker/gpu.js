@@ -7,6 +7,7 @@
 
 import { WANTED_FEATURES, bestAdapter, factsOf, missingWebGpu } from "./adapter.js";
 import { free } from "./held.js";
+import { Reminder, tellsLate } from "./reminder.js";
 
 const LARGE = 65536; // bytes that are worth more than the call
 const BINDING_TYPES = ["read-only-storage", "storage", "uniform"]; // in the order of ACCESS in gpu.py
@@ -42,13 +43,14 @@ export async function openGpu(onPipelines = () => {}, onLost = () => {}) {
   const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch((error) => {
     throw coded("DeviceLost", `The adapter gave no device: ${error.message}. Reload the page.`);
   });
-  return new Gpu(adapter, device, onPipelines, onLost);
+  return new Gpu(adapter, device, (await tellsLate(device)) && new Reminder(device), onPipelines, onLost);
 }
 
 class Gpu {
-  constructor(adapter, device, onPipelines, onLost) {
+  constructor(adapter, device, reminder, onPipelines, onLost) {
     this.adapter = adapter;
     this.device = device;
+    this.reminder = reminder; // false where the browser needs none
     this.onPipelines = onPipelines;
     this.next = 1;
     this.buffers = new Map();
@@ -298,11 +300,15 @@ class Gpu {
     encoder.copyBufferToBuffer(this.buffers.get(buffer), offset, staging, 0, size);
     this.device.queue.submit([encoder.finish()]);
     const number = this.next++;
-    staging.mapAsync(GPUMapMode.READ).then(
+    this.soon(staging.mapAsync(GPUMapMode.READ)).then(
       () => this.arrived(number, staging),
       (error) => this.refused(number, staging, error),
     );
     return number;
+  }
+
+  soon(promise) {
+    return this.reminder ? this.reminder.until(promise) : promise;
   }
 
   /** Tells Python of a readback's bytes; whoever waits for them goes on within the call. */
@@ -343,7 +349,7 @@ class Gpu {
   }
 
   async wait() {
-    await this.device.queue.onSubmittedWorkDone().catch(() => {});
+    await this.soon(this.device.queue.onSubmittedWorkDone().catch(() => {}));
     await this.checked();
   }
 

@@ -1,0 +1,147 @@
+"""Firefox with WebGPU, driven by WebDriver BiDi, which it speaks itself.
+
+Playwright speaks it as well, but more of it than Debian's Firefox understands: no tab opens. The few commands that
+are needed are those of the standard (https://www.w3.org/TR/webdriver-bidi/).
+"""
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tools.system import FIREFOXES
+
+NO_FIREFOX = "there is no Firefox for the browser tests: `python3 build.py test` gets one, or says how"
+ENTER = "\ue007"  # as WebDriver calls the key
+PATIENCE = 200  # seconds, for what takes a tenth of it on two cores that do nothing else
+PREFERENCES = {
+    "dom.webgpu.enabled": True,  # not yet by default on Linux
+    "gfx.webgpu.ignore-blocklist": True,  # a software adapter will do
+}
+
+
+class ThrownError(Exception):
+    """What JavaScript threw in a tab."""
+
+
+@dataclass
+class Firefox:
+    """A running browser with a tab. Its loop runs within calls only."""
+
+    runner: asyncio.Runner
+    socket: aiohttp.ClientWebSocketResponse
+    version: str = ""
+    context: str = ""
+    complaints: list[str] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def start(self) -> None:
+        """Begin a session, and open a tab."""
+        self.version = self.command("session.new", capabilities={})["capabilities"]["browserVersion"]
+        self.command("session.subscribe", events=["log.entryAdded"])
+        self.context = self.command("browsingContext.create", type="tab")["context"]
+
+    def command(self, method: str, **parameters: Any) -> Any:
+        return self.runner.run(asyncio.wait_for(self._answer_to(method, parameters), PATIENCE))
+
+    async def _answer_to(self, method: str, parameters: dict[str, Any]) -> Any:
+        number = next(self.numbers)
+        await self.socket.send_json({"id": number, "method": method, "params": parameters})
+        while True:
+            message = await self.socket.receive_json()
+            if message.get("id") == number:
+                if message["type"] == "error":
+                    raise ThrownError(f"{method}: {message['error']}: {message['message']}")
+                return message["result"]
+            if message.get("method") == "log.entryAdded" and message["params"]["level"] == "error":
+                self.complaints.append(message["params"]["text"])
+
+    def visit(self, address: str) -> None:
+        self.command("browsingContext.navigate", context=self.context, url=address, wait="complete")
+
+    def click(self, selector: str) -> None:
+        """Click on the first element that is meant, once it is there to be seen."""
+        self.wait_until(f"document.querySelector({json.dumps(selector)})?.checkVisibility()")
+        self.evaluate("(selector) => document.querySelector(selector).scrollIntoView({ block: 'nearest' })", selector)
+        locator = {"type": "css", "value": selector}
+        node = self.command("browsingContext.locateNodes", context=self.context, locator=locator)["nodes"][0]
+        at = {"type": "pointerMove", "x": 0, "y": 0, "origin": {"type": "element", "element": node}}
+        press = [at, {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
+        self._act({"type": "pointer", "id": "mouse", "actions": press})
+
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        keys = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
+        self._act({"type": "key", "id": "keyboard", "actions": keys})
+
+    def _act(self, source: dict[str, Any]) -> None:
+        self.command("input.performActions", context=self.context, actions=[source])
+
+    def wait_until(self, expression: str) -> None:
+        """Wait until an expression in JavaScript is true."""
+        self.evaluate(f"async () => {{ while (!({expression})) await new Promise(requestAnimationFrame); }}")
+
+    def evaluate(self, function: str, argument: Any = None) -> Any:
+        """What a function in JavaScript, given an argument, gives or promises in the tab; both as JSON knows them."""
+        code = f"(async () => JSON.stringify(await ({function})({json.dumps(argument)})))()"
+        target = {"context": self.context}
+        done = self.command("script.evaluate", expression=code, target=target, awaitPromise=True, userActivation=True)
+        if done["type"] == "exception":
+            raise ThrownError(done["exceptionDetails"]["text"])
+        return json.loads(done["result"].get("value", "null"))
+
+    def screenshot(self, file: Path) -> None:
+        file.write_bytes(base64.b64decode(self.command("browsingContext.captureScreenshot", context=self.context)["data"]))
+
+
+@contextlib.contextmanager
+def running_firefox(profile: Path) -> Iterator[Firefox]:
+    """A browser with a new profile in an empty folder, until the end of the context; skips the test if there is none."""
+    program = os.environ.get("SHADERLM_FIREFOX") or next(filter(None, map(shutil.which, FIREFOXES)), None)
+    if program is None:
+        pytest.skip(NO_FIREFOX)
+    lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items())
+    (profile / "user.js").write_text("".join(lines))
+    command = [program, "--headless", "--remote-debugging-port", "0", "--no-remote", "--profile", str(profile)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        address = _address_of(process)
+        with asyncio.Runner() as runner:
+            session = runner.run(_session())
+            socket = runner.run(session.ws_connect(f"{address}/session", max_msg_size=0))
+            try:
+                firefox = Firefox(runner, socket)
+                firefox.start()
+                yield firefox
+            finally:
+                runner.run(socket.close())
+                runner.run(session.close())
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+async def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession()
+
+
+def _address_of(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if found := re.search(r"WebDriver BiDi listening on (ws://\S+)", line):
+            return found[1]
+    raise AssertionError("".join(said))
