@@ -225,12 +225,13 @@ async def test_reasoning_is_folded_away(browser, thinker):
     assert await thoughts.is_visible()
 
 
-async def test_nothing_is_wider_than_a_phone(browser, thinker):
+async def test_nothing_is_wider_than_a_phone_and_the_middle_alone_scrolls(browser, thinker):
     await thinker.page.set_viewport_size({"width": 360, "height": 640})
-    wide = "document.documentElement.scrollWidth > innerWidth || main.scrollWidth > main.clientWidth"
-    assert not await thinker.page.evaluate(wide)
+    sizes = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight, main.scrollWidth]"
+    seen = "[innerWidth, innerHeight, main.clientWidth]"
+    assert await thinker.page.evaluate(sizes) == await thinker.page.evaluate(seen)
     await thinker.button(re.compile("^Model: ")).click()
-    assert not await thinker.page.evaluate(wide)
+    assert await thinker.page.evaluate(sizes) == await thinker.page.evaluate(seen)
     await thinker.button("Back to the chat").click()
     await thinker.page.set_viewport_size({"width": 1280, "height": 720})
 
