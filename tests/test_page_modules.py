@@ -119,7 +119,7 @@ def test_a_speed_is_that_of_the_last_seconds(node):
     ("agent", "words"),
     [
         (SAFARI, "Safari has WebGPU from version 26"),
-        (FIREFOX, "about:config"),
+        (FIREFOX, "dom.webgpu.enabled to true (and gfx.webgpu.ignore-blocklist"),
         (CHROME.format("X11; Linux x86_64"), "chrome://flags/#enable-unsafe-webgpu"),
         (CHROME.format("Windows NT 10.0; Win64; x64"), "Use graphics acceleration"),
         (CHROME.format("Linux; Android 14; Pixel 8"), "Android 12"),

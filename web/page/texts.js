@@ -50,7 +50,8 @@ export const texts = {
       "policy. Make an exception for this site.",
     firefox:
       "Firefox has WebGPU on Windows from version 141 and on Macs with Apple silicon from 145; update it. On other " +
-      "systems, open about:config, set dom.webgpu.enabled to true and start Firefox again.",
+      "systems, open about:config, set dom.webgpu.enabled to true (and gfx.webgpu.ignore-blocklist, if it then finds no " +
+      "adapter), and start Firefox again.",
     safari: "Safari has WebGPU from version 26 (macOS 26, iOS 26). Update the system.",
     chromiumLinux:
       "Update Chrome or Edge. On Linux, also open chrome://flags/#enable-unsafe-webgpu, enable it and start again; " +

@@ -48,6 +48,6 @@ export function missingWebGpu() {
     : " This page was not loaded over https (or from localhost), and browsers offer WebGPU there alone.";
   return (
     `This browser offers no WebGPU.${secure} Current versions of Chrome, Edge, Safari and Firefox have it; on Linux, ` +
-    "Chrome may want chrome://flags/#enable-unsafe-webgpu."
+    "Chrome may want chrome://flags/#enable-unsafe-webgpu, Firefox dom.webgpu.enabled in about:config."
   );
 }
