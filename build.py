@@ -172,6 +172,7 @@ def prepare(*extras: str, gpu: bool = True) -> None:
             fetch_model()
         if "test" in wanted:
             system.need_chromium(PYTHON)
+            system.need_firefox()
         environment.complete(wanted)
 
 

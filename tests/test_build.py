@@ -242,6 +242,14 @@ def test_an_unknown_linux_gets_the_names_of_those_we_know():
     assert re.findall(r"^ +(\w+):", text, re.MULTILINE) == ["debian", "fedora", "arch"]
 
 
+def test_who_is_not_root_is_told_how_to_get_firefox(monkeypatch):
+    monkeypatch.delenv("SHADERLM_FIREFOX", raising=False)
+    monkeypatch.setattr(system, "FIREFOXES", ())
+    monkeypatch.setattr(system, "is_root", lambda: False)
+    with pytest.raises(steps.Stop, match=r"(apt-get|dnf|pacman|brew|winget|snap) (.*)[Ff]irefox"):
+        system.need_firefox()
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [

@@ -1,4 +1,4 @@
-"""What pip does not bring: Python's venv module, Vulkan's loader and drivers, a browser for the tests.
+"""What pip does not bring: Python's venv module, Vulkan's loader and drivers, browsers for the tests.
 
 As root on Debian and Ubuntu apt installs it; elsewhere the message says exactly what to install.
 """
@@ -41,9 +41,21 @@ PACKAGES = {
         "macos": "chromium",
         "windows": "Google.Chrome",
     },
+    "firefox": {
+        "debian": "firefox-esr",
+        "fedora": "firefox",
+        "arch": "firefox",
+        "macos": "--cask firefox",
+        "windows": "Mozilla.Firefox",
+    },
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-FIREFOXES = ("firefox-esr", "firefox")
+FIREFOXES = (
+    "firefox-esr",
+    "firefox",
+    "/Applications/Firefox.app/Contents/MacOS/firefox",
+    r"C:\Program Files\Mozilla Firefox\firefox.exe",
+)
 DRIVER_FOLDERS = ("/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d")
 
 
@@ -99,6 +111,23 @@ def need_chromium(python: Path) -> None:
         raise Stop(
             f"no Chromium for the browser test, for the reason above. One of the system serves as well.{space_note()}"
         )
+
+
+def find_firefox() -> str | None:
+    """The program that SHADERLM_FIREFOX names, or else the system's."""
+    return os.environ.get("SHADERLM_FIREFOX") or next(filter(None, map(shutil.which, FIREFOXES)), None)
+
+
+def need_firefox() -> None:
+    """For the test in Firefox: the system's own, because the one that Playwright downloads is another program."""
+    if find_firefox() and not half_installed(PACKAGES["firefox"]["debian"]):
+        return
+    if "ubuntu" in os_release():  # it has no such package, and the one it has is a shell for a snap
+        raise Stop(
+            "there is no Firefox for the browser tests, and all that apt has is a snap. "
+            "`snap install firefox` brings one, or unpack Mozilla's own and name its program in SHADERLM_FIREFOX; then start again."
+        )
+    need("firefox")
 
 
 def need(*things: str) -> None:

@@ -5,15 +5,15 @@ are needed are those of the standard (https://www.w3.org/TR/webdriver-bidi/).
 """
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
 import os
 import re
-import shutil
 import subprocess
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tools.system import FIREFOXES
+from tools.steps import ROOT
+from tools.system import find_firefox, is_root
 
 NO_FIREFOX = "there is no Firefox for the browser tests: `python3 build.py test` gets one, or says how"
 ENTER = "\ue007"  # as WebDriver calls the key
@@ -32,8 +33,8 @@ PREFERENCES = {
 }
 
 
-class ThrownError(Exception):
-    """What JavaScript threw in a tab."""
+class FirefoxError(Exception):
+    """What JavaScript threw in a tab, or why the browser refused a command."""
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Firefox:
             message = await self.socket.receive_json()
             if message.get("id") == number:
                 if message["type"] == "error":
-                    raise ThrownError(f"{method}: {message['error']}: {message['message']}")
+                    raise FirefoxError(f"{method}: {message['error']}: {message['message']}")
                 return message["result"]
             if message.get("method") == "log.entryAdded" and message["params"]["level"] == "error":
                 self.complaints.append(message["params"]["text"])
@@ -99,49 +100,65 @@ class Firefox:
         target = {"context": self.context}
         done = self.command("script.evaluate", expression=code, target=target, awaitPromise=True, userActivation=True)
         if done["type"] == "exception":
-            raise ThrownError(done["exceptionDetails"]["text"])
+            raise FirefoxError(done["exceptionDetails"]["text"])
         return json.loads(done["result"].get("value", "null"))
-
-    def screenshot(self, file: Path) -> None:
-        file.write_bytes(base64.b64decode(self.command("browsingContext.captureScreenshot", context=self.context)["data"]))
 
 
 @contextlib.contextmanager
-def running_firefox(profile: Path) -> Iterator[Firefox]:
-    """A browser with a new profile in an empty folder, until the end of the context; skips the test if there is none."""
-    program = os.environ.get("SHADERLM_FIREFOX") or next(filter(None, map(shutil.which, FIREFOXES)), None)
+def running_firefox() -> Iterator[Firefox]:
+    """A browser with a profile of its own, until the end of the context; skips the test where there is none."""
+    program = find_firefox()
     if program is None:
         pytest.skip(NO_FIREFOX)
-    lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items())
-    (profile / "user.js").write_text("".join(lines))
-    command = [program, "--headless", "--remote-debugging-port", "0", "--no-remote", "--profile", str(profile)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build", prefix="firefox-") as profile:  # one of a snap sees no /tmp
+        lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items())
+        (Path(profile) / "user.js").write_text("".join(lines))
+        with _started(program, profile) as address:
+            yield from _driven(address)
+
+
+@contextlib.contextmanager
+def _started(program: str, profile: str) -> Iterator[str]:
+    """The address at which a browser listens, until the end of the context."""
+    command = [program, "--headless", "--remote-debugging-port", "0", "--no-remote", "--profile", profile]
+    home = {"HOME": profile} if is_root() else {}  # root may not use a home that is somebody else's, as CI has it
+    firefox = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | home
+    )
+    assert firefox.stderr is not None
+    rest = threading.Thread(target=firefox.stderr.read)  # a full pipe would stop it
     try:
-        address = _address_of(process)
-        with asyncio.Runner() as runner:
-            session = runner.run(_session())
-            socket = runner.run(session.ws_connect(f"{address}/session", max_msg_size=0))
-            try:
-                firefox = Firefox(runner, socket)
-                firefox.start()
-                yield firefox
-            finally:
-                runner.run(socket.close())
-                runner.run(session.close())
+        address = _address_in(firefox.stderr)
+        rest.start()
+        yield address
     finally:
-        process.terminate()
-        process.communicate()
+        firefox.terminate()
+        firefox.wait()
+        if rest.is_alive():
+            rest.join()  # until its last process has ended
+        firefox.stderr.close()
 
 
-async def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession()
-
-
-def _address_of(process: subprocess.Popen[str]) -> str:
-    assert process.stderr is not None
+def _address_in(lines: Iterable[str]) -> str:
     said = []
-    for line in process.stderr:
+    for line in lines:
         said.append(line)
         if found := re.search(r"WebDriver BiDi listening on (ws://\S+)", line):
             return found[1]
     raise AssertionError("".join(said))
+
+
+def _driven(address: str) -> Iterator[Firefox]:
+    with asyncio.Runner() as runner:
+        session = runner.run(_session())
+        socket = runner.run(session.ws_connect(f"{address}/session", max_msg_size=0))
+        try:
+            firefox = Firefox(runner, socket)
+            firefox.start()
+            yield firefox
+        finally:
+            runner.run(session.close())
+
+
+async def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession()  # wants a loop that runs

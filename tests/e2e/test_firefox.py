@@ -15,6 +15,19 @@ from tiny_model import TINY, goldens
 CHAT, STORY = goldens()["chat"], goldens()["story"]
 URL = f"/models/{TINY.name}"
 
+LOSING = f"""
+import js, json, shaderlm
+async with await shaderlm.load_async("{URL}", context=256) as model:
+    options = dict(max_tokens=60, temperature=0, logit_bias={{0: -100, 2: -100}}, reuse_prefix=False)
+    undisturbed = await model.complete("Once upon a time", **options)
+    tokens = []
+    async for chunk in model.stream("Once upon a time", **options):
+        tokens += chunk.tokens
+        if len(tokens) == 10:
+            js.devices.at(-1).destroy()
+json.dumps([undisturbed.tokens, tokens, js.devices.length])
+"""
+
 
 @pytest.fixture(scope="module")
 def server(site: Path) -> Iterator[SiteServer]:
@@ -23,8 +36,8 @@ def server(site: Path) -> Iterator[SiteServer]:
 
 
 @pytest.fixture(scope="module")
-def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
-    with running_firefox(tmp_path_factory.mktemp("profile")) as firefox:
+def firefox() -> Iterator[Firefox]:
+    with running_firefox() as firefox:
         yield firefox
 
 
@@ -79,6 +92,27 @@ def test_an_aborted_answer_ends(tab: Firefox) -> None:
     answer = tab.evaluate(code, STORY.prompt)
     assert answer["finish_reason"] == "cancelled"
     assert 1 <= len(answer["tokens"]) < 100
+
+
+def test_a_lost_device_is_replaced_and_the_answer_goes_on(tab: Firefox) -> None:
+    """By Python in the page, because no command reaches a worker."""
+    tab.evaluate(
+        """async () => {
+          const { requestDevice } = GPUAdapter.prototype;
+          globalThis.devices = [];
+          GPUAdapter.prototype.requestDevice = async function (wishes) {
+            devices.push(await requestDevice.call(this, wishes));
+            return devices.at(-1);
+          };
+          const { startPython } = await import("/python-host.js");
+          globalThis.pyodide = await startPython();
+        }"""
+    )
+    said = f"""async () => JSON.parse(await pyodide.runPythonAsync(`{LOSING}`))"""
+    undisturbed, lost, devices = tab.evaluate(said)
+    assert lost == undisturbed
+    assert len(lost) == 60
+    assert devices == 2
 
 
 def test_the_page_chats_and_does_without_a_server_the_next_time(firefox: Firefox, site: Path) -> None:
