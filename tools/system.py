@@ -124,8 +124,8 @@ def need_firefox() -> None:
         return
     if "ubuntu" in os_release():  # it has no such package, and the one it has is a shell for a snap
         raise Stop(
-            "there is no Firefox for the browser tests, and all that apt has is a snap. "
-            "`snap install firefox` brings one, or unpack Mozilla's own and name its program in SHADERLM_FIREFOX; then start again."
+            "there is no Firefox for the browser tests, and all that apt has is a snap. `snap install firefox` brings "
+            "one; or name the program of another, as Mozilla packs it, in SHADERLM_FIREFOX. Then start again."
         )
     need("firefox")
 
