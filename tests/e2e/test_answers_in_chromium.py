@@ -129,6 +129,23 @@ def test_a_lost_device_is_replaced_and_the_answer_goes_on(tab: SiteTab) -> None:
     assert answer["text"] == undisturbed["text"]
 
 
+def test_a_device_may_be_lost_between_a_result_and_its_reading(tab: SiteTab) -> None:
+    given = options(max_tokens=60, logit_bias=NO_END, reuse_prefix=False)
+    answer = "(options) => model.complete('Once upon a time', options).then(({ tokens }) => tokens)"
+    undisturbed = tab.evaluate(answer, given)
+    tab.worker(
+        """() => {
+          const { mapAsync } = GPUBuffer.prototype;
+          let reads = 0;
+          GPUBuffer.prototype.mapAsync = async function (...range) {
+            await mapAsync.call(this, ...range);
+            if (++reads === 10) shaderlm.gpu.device.destroy();
+          };
+        }"""
+    )
+    assert tab.evaluate(answer, given) == undisturbed
+
+
 def test_two_hundred_answers_leave_nothing_behind(tab: SiteTab) -> None:
     chat = "({ role: 'user', content: `Hello, this is number ${i % 5}` })"
     ask = f"""async (count) => {{

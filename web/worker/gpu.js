@@ -318,7 +318,13 @@ class Gpu {
       return;
     }
     const awake = performance.now();
-    const bytes = new Uint8Array(staging.getMappedRange()).slice();
+    let bytes;
+    try {
+      bytes = new Uint8Array(staging.getMappedRange()).slice();
+    } catch (error) {
+      this.refused(number, staging, error); // the device was lost since the result came
+      return;
+    }
     staging.unmap();
     this.staging.get(staging.size).push(staging);
     this.onRead(number, bytes);
