@@ -73,22 +73,24 @@ class Firefox:
         self.command("browsingContext.navigate", context=self.context, url=address, wait="complete")
 
     def click(self, selector: str) -> None:
-        """Click on the first element that is meant, once it is there to be seen."""
-        self.wait_until(f"document.querySelector({json.dumps(selector)})?.checkVisibility()")
-        self.evaluate("(selector) => document.querySelector(selector).scrollIntoView({ block: 'nearest' })", selector)
-        locator = {"type": "css", "value": selector}
-        node = self.command("browsingContext.locateNodes", context=self.context, locator=locator)["nodes"][0]
-        at = {"type": "pointerMove", "x": 0, "y": 0, "origin": {"type": "element", "element": node}}
-        press = [at, {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
-        self._act({"type": "pointer", "id": "mouse", "actions": press})
+        """Click on the first element that is meant, and give it the focus, once it is there to be seen."""
+        self.evaluate(
+            """async (selector) => {
+              let element;
+              while (!(element = document.querySelector(selector))?.checkVisibility()) {
+                await new Promise(requestAnimationFrame);
+              }
+              element.focus(); // all in one go: between two commands the page may draw itself anew
+              element.click();
+            }""",
+            selector,
+        )
 
     def type(self, text: str) -> None:
         """Type into what has the focus."""
         keys = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
-        self._act({"type": "key", "id": "keyboard", "actions": keys})
-
-    def _act(self, source: dict[str, Any]) -> None:
-        self.command("input.performActions", context=self.context, actions=[source])
+        typed = {"type": "key", "id": "keyboard", "actions": keys}
+        self.command("input.performActions", context=self.context, actions=[typed])
 
     def wait_until(self, expression: str) -> None:
         """Wait until an expression in JavaScript is true."""
