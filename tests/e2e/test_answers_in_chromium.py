@@ -239,7 +239,7 @@ def test_refused_webassembly_is_said_with_what_to_do(browser: Any, tab: SiteTab)
 
 NO_WEBGPU = (
     r"This browser offers no WebGPU\. Current versions of Chrome, Edge, Safari and Firefox have it; on Linux, Chrome "
-    r"may want chrome://flags/#enable-unsafe-webgpu\."
+    r"may want chrome://flags/#enable-unsafe-webgpu, Firefox dom\.webgpu\.enabled in about:config\."
 )
 
 
