@@ -22,6 +22,7 @@ ADAPTERS = (
     Adapter("GPU", "discrete", "WebGPU"),
     Adapter("CPU", "software", "WebGPU"),
     Adapter("CPU with subgroups", "software", "WebGPU", features=frozenset({"subgroups"}), subgroup_size=8),
+    Adapter("CPU with small ones", "software", "WebGPU", features=frozenset({"subgroups"}), subgroup_size=4),
 )
 KV_DTYPES: tuple[KvDtype, ...] = ("f16", "f32")
 IN_EVERY_KERNEL = ("F32", "Q4_K", "IQ3_S")  # one-value blocks, large ones, a codebook

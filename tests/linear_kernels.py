@@ -54,7 +54,7 @@ class LinearKernel:
         scale: float = 1.0,
     ) -> dict[str, NDArray[Any]]:
         """W x with an epilogue; x is [rows, columns of W]. `arrays` and `uniforms` are the input's and epilogue's."""
-        if self is BROADCAST:
+        if "SUBGROUP" in self.parameters:
             needs_subgroups_of_8(gpu)
         kernel = self.compose(blocks, input, epilogue, parameters or {}, kv)
         linear = blocks.uniform(pairs=pairs, biased=biases is not None, scale=scale)
@@ -75,15 +75,19 @@ def matvec(m: int, team: int) -> LinearKernel:
     return LinearKernel("matvec.wgsl", {"M": m, "TEAM": team, "WORKGROUP": workgroup}, workgroup // team)
 
 
+def broadcast(m: int) -> LinearKernel:
+    """`m` rows of x at a time, by subgroups of 8."""
+    return LinearKernel("matmul_broadcast.wgsl", {"M": m, "SUBGROUP": 8, "WORKGROUP": 32}, tile_pairs=32, tile_rows=m)
+
+
 TILE = LinearKernel("matmul_tile.wgsl", {}, tile_pairs=16, tile_rows=32)
-BROADCAST = LinearKernel("matmul_broadcast.wgsl", {}, tile_pairs=8, tile_rows=8)
+BROADCAST = broadcast(4)
 EACH = (matvec(2, 1), matvec(4, 16), TILE, BROADCAST)  # one of each kind
 
 
 def rows_of(kernel: LinearKernel) -> int:
     """Rows of x that suit a kernel, several tiles where it has tiles."""
-    m = kernel.parameters.get("M")
-    return int(m) if m is not None else 2 * kernel.tile_rows
+    return 2 * kernel.tile_rows or int(kernel.parameters["M"])
 
 
 def multiplied(gpu: Device, kernel: LinearKernel, blocks: Blocks, x: NDArray[np.float32]) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """Kernels that read weights, for every weight type, against float64 over what the `gguf` package decodes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from agreement import agree
 from gpu import Device
-from linear_kernels import BROADCAST, TILE, LinearKernel, embed, embedded, matvec, multiplied
+from linear_kernels import BROADCAST, TILE, LinearKernel, broadcast, embed, embedded, matvec, multiplied
 from shaderlm.tensors import WEIGHT_TYPES, WeightType
 from weight_blocks import F16_SCALES, Blocks, f16_scales, ordinary_blocks, random_blocks, set_f16_scales
 
@@ -16,6 +17,7 @@ TYPES = [pytest.param(weight_type, id=name) for name, weight_type in WEIGHT_TYPE
 SOME_TYPES = [
     pytest.param(WEIGHT_TYPES[name], id=name) for name in ("F32", "Q4_0", "IQ3_S")
 ]  # for what no type changes
+FewRows = Callable[[int], LinearKernel]
 ROWS = 67  # odd, and no multiple of a workgroup's rows
 ROUNDING = 2e-6  # of an f32 sum of a hundred terms, relative to the sum of their magnitudes
 
@@ -43,27 +45,33 @@ def test_matvec_is_that_of_float64(gpu: Device, weight_type: WeightType) -> None
     agree_with_float64(multiplied(gpu, matvec(1, 1), blocks, x), blocks, x)
 
 
-@pytest.mark.parametrize("team", [1, 16])
+KINDS = {  # of kernels for few rows, by how many
+    "one lane a pair": lambda m: matvec(m, 1),
+    "16 lanes a pair": lambda m: matvec(m, 16),
+    "broadcast": lambda m: broadcast(min(m, 4)),
+}
+each_kind = pytest.mark.parametrize("few_rows", KINDS.values(), ids=KINDS)
+
+
+@each_kind
 @pytest.mark.parametrize("m", [1, 2, 4, 8])
 @pytest.mark.parametrize("weight_type", SOME_TYPES)
-def test_matvec_of_any_rows_and_team_is_that_of_float64(
-    gpu: Device, weight_type: WeightType, m: int, team: int
-) -> None:
+def test_few_rows_are_those_of_float64(gpu: Device, weight_type: WeightType, m: int, few_rows: FewRows) -> None:
     blocks = random_blocks(weight_type, ROWS, columns_of(weight_type), seed=2)
     x = inputs(m, blocks.columns)
-    agree_with_float64(multiplied(gpu, matvec(m, team), blocks, x), blocks, x)
+    agree_with_float64(multiplied(gpu, few_rows(m), blocks, x), blocks, x)
 
 
-@pytest.mark.parametrize("team", [1, 16])
+@each_kind
 @pytest.mark.parametrize("weight_type", SOME_TYPES)
 def test_a_row_is_bit_equal_whatever_rows_are_computed_beside_it(
-    gpu: Device, weight_type: WeightType, team: int
+    gpu: Device, weight_type: WeightType, few_rows: FewRows
 ) -> None:
     blocks = ordinary_blocks(weight_type, ROWS, max(20 * 32, 3 * weight_type.block))
     x = inputs(8, blocks.columns)
-    all_rows = multiplied(gpu, matvec(8, team), blocks, x)
+    all_rows = multiplied(gpu, few_rows(8), blocks, x)
     for rows in (slice(0, 1), slice(7, 8), slice(0, 2), slice(4, 8)):
-        fewer = multiplied(gpu, matvec(rows.stop - rows.start, team), blocks, x[rows])
+        fewer = multiplied(gpu, few_rows(rows.stop - rows.start), blocks, x[rows])
         np.testing.assert_array_equal(fewer, all_rows[rows], err_msg=f"rows {rows.start} to {rows.stop - 1}")
 
 

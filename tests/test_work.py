@@ -9,12 +9,12 @@ from plans import CPU, GPU, LLAMA_3_8B, SMOLLM2, plan_of
 from shaderlm.planner.choice import choose_kernels
 from shaderlm.planner.plan import Extent, Plan
 from shaderlm.planner.shares import head_shares, shares
-from shaderlm.planner.work import BROADCAST, DISCRETE, DISPATCH_SECONDS, INTEGRATED, SOFTWARE, Rates, Work
+from shaderlm.planner.work import BROADCAST_RATES, DISCRETE, DISPATCH_SECONDS, INTEGRATED, SOFTWARE, Rates, Work
 from shaderlm.tensors import Q4_0
 
 IGPU = replace(GPU, kind="integrated")
-TILE_CPU = replace(CPU, subgroup_size=4)
-ADAPTERS = {"discrete": GPU, "integrated": IGPU, "unknown": replace(GPU, kind="unknown"), "cpu": CPU, "cpu4": TILE_CPU}
+TILE_CPU = replace(CPU, subgroup_size=16)
+ADAPTERS = {"discrete": GPU, "integrated": IGPU, "unknown": replace(GPU, kind="unknown"), "cpu": CPU, "cpu16": TILE_CPU}
 each_adapter = pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 
 LLAMA_70B: dict[str, Any] = {
@@ -73,19 +73,19 @@ def test_heads_are_one_dispatch_while_that_is_short() -> None:
 def test_rates_follow_the_kind_of_adapter_and_its_kernel() -> None:
     chosen = {name: choose_kernels(adapter, 512) for name, adapter in ADAPTERS.items()}
     assert {name: Rates(choice.linear_rate, choice.attention_rate) for name, choice in chosen.items()} == {
-        "discrete": DISCRETE, "integrated": INTEGRATED, "unknown": INTEGRATED, "cpu": BROADCAST, "cpu4": SOFTWARE
+        "discrete": DISCRETE, "integrated": INTEGRATED, "unknown": INTEGRATED, "cpu": BROADCAST_RATES, "cpu16": SOFTWARE
     }  # fmt: skip
 
 
 def test_the_assumed_seconds_are_multiply_adds_over_rates() -> None:
     """Of SmolLM2's first layer, for 64 rows of which none sees more than 512 keys."""
     plan = prefill_plan(SMOLLM2, CPU, 512)
-    rates = BROADCAST
+    rates = BROADCAST_RATES
     named = {d.label: d.seconds(64, 512) for d in plan.dispatches}
     assert named["0.qkv"] == pytest.approx(64 * 576 * (576 + 2 * 192) / rates.linear)
     assert named["0.attention"] == pytest.approx(64 * 512 * 9 * 64 * 2 / rates.attention)
     assert named["0.gated"] == pytest.approx(64 * 576 * 2 * 1536 / rates.linear)
-    assert plan.dispatches[1].seconds(1, 512) == pytest.approx(8 * 576 * 960 / rates.linear), "a tile is computed whole"
+    assert plan.dispatches[1].seconds(1, 512) == pytest.approx(4 * 576 * 960 / rates.linear), "a tile is computed whole"
     assert all(d.seconds(64, 512) > 0 for d in plan.dispatches[: plan.head]), "each moves a submit on"
 
 
@@ -111,7 +111,7 @@ def test_no_dispatch_is_assumed_to_take_longer_than_it_may(
     for position in (0, 300, 5000, 30_000, 100_000, 131_000):
         if position < context:
             rows = plan.rows_at(position, tile)
-            assert rows in (plan.rows, plan.rows // 2, plan.rows // 4, plan.rows // 8)
+            assert rows in (plan.rows, plan.rows // 2, plan.rows // 4, plan.rows // 8, plan.rows // 16)
             assert rows % tile == 0
             longest = max(plan.seconds(rows, min(position + rows, context)))
             least = rows == tile and (adapter.kind == "software" or position > 100_000)  # of one head: can't be cut

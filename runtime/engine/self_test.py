@@ -150,6 +150,7 @@ def warning(adapter: Adapter, dropped: frozenset[str]) -> str | None:
     used = choose_kernels(adapter, CONTEXT, dropped)
     return (
         f"On {adapter.name} these kernels compute wrong results and are not used: {', '.join(sorted(dropped))}. "
-        f"Answers are right, but slower ({used.prefill_kernel} for prompts, {used.team} lanes a pair of rows for "
-        f"decoding, attention by {used.attention_workgroup} lanes). A newer driver may cure it; please report it."
+        f"Answers are right, but slower ({used.prefill_kernel} for prompts, {used.decode_kernel} with {used.team} "
+        f"lanes a pair of rows for decoding, attention by {used.attention_workgroup} lanes). A newer driver may "
+        "cure it; please report it."
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..errors import PromptTooLong
 from ..host import Adapter
-from .work import BROADCAST, RATES
+from .work import BROADCAST_RATES, RATES
 
 KvDtype = Literal["f16", "f32"]
 
@@ -15,8 +15,11 @@ DECODE_ROWS = (1, 2, 4, 8)  # rows that decode plans are made for
 SHORT_CONTEXT = 8192  # positions up to which attention splits its keys finely
 
 
-# Variants by name, those for CPUs first: lanes that share a pair of weight rows and lanes of the workgroup.
-TEAMS = {"matvec, one lane a pair": (1, 32), "matvec, 16 lanes a pair": (16, 64)}
+# Variants by name, those for CPUs first. Of linears in decode: lanes that share a pair of weight rows, and lanes of a
+# workgroup. BROADCAST multiplies in prefill, too, BROADCAST_ROWS rows at a time: registers of a CPU hold no more.
+BROADCAST = "matmul_broadcast.wgsl"
+BROADCAST_ROWS = 4
+TEAMS = {BROADCAST: (1, 32), "matvec, one lane a pair": (1, 32), "matvec, 16 lanes a pair": (16, 64)}
 ATTENTION_WORKGROUPS = {"attention, 8 lanes": 8, "attention, 32 lanes": 32}
 
 
@@ -34,8 +37,9 @@ class LinearKernel:
 class KernelChoice:
     """The variants of one device. A seed belongs to them, so every Completion records them in its `provenance`."""
 
-    team: int  # lanes that share a pair of weight rows in decode
-    matvec_workgroup: int
+    decode_kernel: str  # of the linears
+    team: int  # lanes that share a pair of weight rows there
+    decode_workgroup: int
     prefill_kernel: str
     tile_rows: int  # rows that the prefill kernel makes at a time
     prefill_rows: int  # rows of a prefill step
@@ -45,15 +49,26 @@ class KernelChoice:
     linear_rate: int  # multiply-adds a second that are assumed, to keep the dispatches of a prefill short
     attention_rate: int  # likewise, and for long contexts its chunks
     sampling_workgroup: int  # lanes, at least, of the kernels that choose the next token
+    subgroup: int  # lanes of a subgroup, where a kernel relies on it; else 0
 
     def few_rows(self, rows: int) -> LinearKernel:
-        """For `rows` rows at once, as in decode."""
-        parameters = {"M": rows, "TEAM": self.team, "WORKGROUP": self.matvec_workgroup}
-        return LinearKernel("matvec.wgsl", parameters, self.matvec_workgroup // self.team, 0)
+        """For the `rows` rows of a decode step."""
+        if self.decode_kernel == BROADCAST:
+            return self._broadcast(rows)
+        parameters = {"M": rows, "TEAM": self.team, "WORKGROUP": self.decode_workgroup}
+        return LinearKernel(self.decode_kernel, parameters, self.decode_workgroup // self.team, 0)
 
     def many_rows(self) -> LinearKernel:
         """For the rows of a prefill, in whole tiles."""
-        return LinearKernel(self.prefill_kernel, {}, 8 if self.tile_rows == 8 else 16, self.tile_rows)
+        if self.prefill_kernel == BROADCAST:
+            return self._broadcast(self.prefill_rows)
+        return LinearKernel(self.prefill_kernel, {}, 16, self.tile_rows)
+
+    def _broadcast(self, rows: int) -> LinearKernel:
+        tile = min(rows, BROADCAST_ROWS)
+        _, workgroup = TEAMS[BROADCAST]
+        parameters = {"M": tile, "SUBGROUP": self.subgroup, "WORKGROUP": workgroup}
+        return LinearKernel(BROADCAST, parameters, workgroup, tile if rows > tile else 0)
 
 
 def variants(adapter: Adapter) -> tuple[tuple[str, ...], ...]:
@@ -62,23 +77,24 @@ def variants(adapter: Adapter) -> tuple[tuple[str, ...], ...]:
     On a CPU a barrier costs more than a lane's idleness; on a GPU the other way round.
     """
     on_cpu = adapter.kind == "software"
-    broadcast = on_cpu and adapter.subgroup_size == 8 and "subgroups" in adapter.features
-    prefill = (("matmul_broadcast.wgsl",) if broadcast else ()) + ("matmul_tile.wgsl",)
+    broadcast = on_cpu and adapter.subgroup_size in (4, 8) and "subgroups" in adapter.features
+    prefill = (BROADCAST, "matmul_tile.wgsl") if broadcast else ("matmul_tile.wgsl",)
+    decode = [name for name in TEAMS if broadcast or name != BROADCAST]
     order = 1 if on_cpu else -1
-    return prefill, tuple(TEAMS)[::order], tuple(ATTENTION_WORKGROUPS)[::order]
+    return prefill, tuple(decode)[::order], tuple(ATTENTION_WORKGROUPS)[::order]
 
 
 def choose_kernels(adapter: Adapter, context: int, dropped: Collection[str] = ()) -> KernelChoice:
     """The default choice, without the variants that were `dropped` because they compute wrongly on this adapter."""
-    prefill, team, attention = (next(name for name in names if name not in dropped) for names in variants(adapter))
-    lanes, workgroup = TEAMS[team]
-    broadcast = prefill == "matmul_broadcast.wgsl"
-    rates = BROADCAST if broadcast else RATES[adapter.kind]
+    prefill, decode, attention = (next(name for name in names if name not in dropped) for names in variants(adapter))
+    team, workgroup = TEAMS[decode]
+    rates = BROADCAST_RATES if prefill == BROADCAST else RATES[adapter.kind]
     return KernelChoice(
-        team=lanes,
-        matvec_workgroup=workgroup,
+        decode_kernel=BROADCAST if decode == BROADCAST else "matvec.wgsl",
+        team=team,
+        decode_workgroup=workgroup,
         prefill_kernel=prefill,
-        tile_rows=8 if broadcast else 32,
+        tile_rows=BROADCAST_ROWS if prefill == BROADCAST else 32,
         prefill_rows=64 if adapter.kind == "software" else 256,
         logits_rows=32,
         attention_workgroup=ATTENTION_WORKGROUPS[attention],
@@ -86,6 +102,7 @@ def choose_kernels(adapter: Adapter, context: int, dropped: Collection[str] = ()
         linear_rate=rates.linear,
         attention_rate=rates.attention,
         sampling_workgroup=16 if adapter.kind == "software" else 256,
+        subgroup=(adapter.subgroup_size or 0) if BROADCAST in (prefill, decode) else 0,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..graph import Attention
 from .assembly import Assembly, Groups
-from .choice import PAGE, Deployment, LinearKernel
+from .choice import BROADCAST, PAGE, Deployment, LinearKernel
 from .compose import Value, composed
 from .fuse import AddProjection, Attend, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
 from .lower_sampling import MAX_TOP, Rows, sampling_stages
@@ -356,7 +356,7 @@ class _Lowering:
         layer: int | None = None,
         work: Work = NO_WORK,
     ) -> None:
-        prologue = self.d.prologue if file == "matmul_broadcast.wgsl" else ""
+        prologue = self.d.prologue if file == BROADCAST else ""
         kernel = self.composed(file, tuple(includes.items()), tuple(parameters.items()), prologue)
         self.assembly.dispatch(label, kernel, bound, uniforms, groups, layer, work)
 
