@@ -11,6 +11,9 @@
   python3 build.py bench [arguments]          measure the default model
   python3 build.py bench headers              measure how fast headers of model files are parsed
   python3 build.py bench browser [FILE.json]  measure starts and steps in Chromium
+  python3 build.py bench --peers [options]    measure beside llama.cpp, on the same adapter (`--help` has the options)
+  python3 build.py bench --compare BASE.json [NEW.json]
+                                              tell what changed between two runs, beyond their spread
   python3 build.py web                        build the site for browsers in build/site, the npm package in build/npm
   python3 build.py wheel                      build a wheel, with the site in it, into dist/
 
@@ -94,6 +97,12 @@ def bench(words: list[str]) -> int:
         make_site()
         fetch_model()
         return call_in_front([str(PYTHON), str(ROOT / "bench/browser.py"), *words[1:]])
+    if words[:1] == ["--compare"]:
+        prepare("bench")
+        return call_in_front(module("bench.compare", *words[1:]))
+    if words[:1] == ["--peers"]:
+        prepare("bench")
+        return call_in_front(module("bench.peers", *words[1:]))
     return become("bench", MODEL, *words)
 
 
