@@ -36,6 +36,9 @@ def main() -> int:
     except (Stop, ShaderLMError) as error:
         say(str(error))
         return 1
+    except KeyboardInterrupt:
+        say("stopped; the rounds that were whole are in the file of figures")
+        return 130
 
 
 def arguments() -> argparse.Namespace:

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -46,14 +47,13 @@ class Ours:
 
     def answer(self, *, tokens: list[int], steps: int, kept: bool) -> dict[str, Any]:
         done = self._complete(tokens, steps + 1, reuse=kept)
-        timings = done.timings
+        timings, by = done.timings, done.provenance
         return {
             "first_token_seconds": timings.time_to_first_token,
             "decode_seconds": steps / timings.decode_tokens_per_second if steps else 0.0,
             "drawn": done.tokens[0],
             "reused": done.usage.reused_tokens,
-            "arithmetic": done.provenance.arithmetic,
-            "kv_dtype": done.provenance.kv_dtype,
+            "computed_by": {"arithmetic": by.arithmetic, "kv_dtype": by.kv_dtype, "kernels": asdict(by.kernels)},
         }
 
     def keep(self, *, tokens: list[int], positions: int, state: str) -> dict[str, Any]:

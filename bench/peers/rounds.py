@@ -95,7 +95,7 @@ def start(seat: Seat, settings: Settings, ids: Prompt, load: Mapping[str, Any], 
     if memory is not None:
         found.add(figures.gpu_bytes(settings.longest), seat.name, memory)
     seat.steps = steps_within(SECONDS, STEPS[0] / tried["decode_seconds"])
-    seat.facts |= loaded | {key: first[key] for key in ("arithmetic", "kv_dtype") if key in first}
+    seat.facts |= loaded | first.get("computed_by", {})
     seat.facts |= {
         "decode_steps": seat.steps,
         "first_answer_seconds": first["first_token_seconds"],
