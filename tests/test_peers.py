@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.peers import __main__ as command
 from bench.peers import figures, table
 from bench.peers.engines import ROOT, Engine, EngineFailed, Process, command_of, peers
 from bench.peers.figures import Figures
@@ -15,6 +16,8 @@ from bench.peers.report import Absent, Conditions, file_name, report, write
 from bench.peers.rounds import STEPS, Seat, Settings, in_turn, measure, run, start, steps_within
 from shaderlm.cli.measuring import prompt
 from tiny_model import TINY
+from tools.site.node import Node
+from tools.steps import Stop
 
 OURS, PEER = Engine("ours", "shaderlm"), Engine("peer", "llama.cpp", {"gpu": "vulkan"})
 SHORT = Settings(rounds=3, prefill=(16, 128), decode=(16, 256))
@@ -206,6 +209,31 @@ def test_the_peers_are_pinned_by_hash_without_addresses_and_bring_no_other_scrip
     assert {"omit-lockfile-registry-resolved=true", "omit=optional"} <= set(settings)
 
 
+def test_without_packages_there_is_nothing_to_measure(monkeypatch, capsys):
+    def no_network() -> None:
+        raise Stop("npm could not fetch what is needed")
+
+    monkeypatch.setattr(command, "fetch_peers", no_network)
+    monkeypatch.setattr(sys, "argv", ["bench.peers", str(TINY)])
+    assert command.main() == 1
+    assert "npm could not fetch" in capsys.readouterr().err
+
+
+def test_a_peer_that_does_not_start_is_left_out_and_the_last_one_missed(monkeypatch, capsys):
+    def start_of(engine: Engine, node: str, modules: Path) -> list[str]:
+        own = command_of(engine, node, modules)
+        return own if engine.ours else [sys.executable, "-c", "import sys; sys.exit('no such backend')"]
+
+    monkeypatch.setattr(command, "fetch_peers", lambda: Node("node", ("npm",)))
+    monkeypatch.setattr(command, "command_of", start_of)
+    monkeypatch.setattr(sys, "argv", ["bench.peers", str(TINY), "--prefill", "8", "--decode", "8"])
+    assert command.main() == 1
+    said = capsys.readouterr().err
+    for name in ("llama.cpp CPU", "llama.cpp Vulkan"):
+        assert f"without {name}: ended at 'load': no such backend" in said
+    assert "there is no peer to compare with" in said
+
+
 # Processes
 
 
@@ -217,7 +245,7 @@ def test_llama_cpp_is_given_its_adapter_by_number():
 
 
 def test_ours_speaks_the_protocol():
-    process = Process(command_of(OURS, None, ROOT), {})
+    process = Process(command_of(OURS, "node", ROOT), {})
     found = Figures()
     try:
         with pytest.raises(EngineFailed, match="'answer' failed: ValueError: no model was loaded"):

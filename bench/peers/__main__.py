@@ -99,7 +99,7 @@ def open_all(
 ) -> list[Absent]:
     """Start every engine and warm it up; what does not start is returned with its reason. Raises Stop."""
     absent: list[Absent] = []
-    node, why = node_for_peers()
+    node = fetch_peers().program
     with tempfile.TemporaryDirectory(prefix="shaderlm-peers-") as states:
         for engine in (*OURS, *peers(options.vulkan_device)):
             if not engine.ours and not seats:
@@ -107,8 +107,6 @@ def open_all(
             own = {"adapter": options.adapter} if engine.ours else {"threads": options.threads}
             load = {"model": str(model), **own, **engine.options}
             try:
-                if not engine.ours and node is None:
-                    raise EngineFailed(why)
                 say(f"{engine.name}: loading and warming up")
                 seat = Seat(engine, Process(command_of(engine, node, MODULES), engine.variables))
                 seats.append(seat)
@@ -125,14 +123,6 @@ def open_all(
             say(f"{engine.name}: {seat.facts['adapter']}, ready after {waited:.0f} s")
     need_both(seats, absent)
     return absent
-
-
-def node_for_peers() -> tuple[str | None, str]:
-    """The Node.js that runs the peers; without it, why there is none."""
-    try:
-        return fetch_peers().program, ""
-    except Stop as stop:
-        return None, str(stop)
 
 
 def same_adapter(seat: Seat, ours: Seat) -> None:

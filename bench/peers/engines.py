@@ -130,9 +130,8 @@ class Process:
         return " | ".join(lines[-3:]) or f"exit status {self._process.returncode}"
 
 
-def command_of(engine: Engine, node: str | None, modules: Path) -> list[str]:
+def command_of(engine: Engine, node: str, modules: Path) -> list[str]:
     """How an engine's process is started."""
     if engine.ours:
         return [sys.executable, "-m", "bench.peers.ours"]
-    assert node is not None
     return [node, str(ROOT / "bench/peers/llama.mjs"), str(modules)]

@@ -48,5 +48,6 @@ def _bars(place: Any, figures: list[Mapping[str, Any]], colours: Mapping[str, st
     place.set_yscale("log")
     place.margins(y=0.15)
     place.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    place.yaxis.set_minor_formatter(lambda value, _: "")
     place.set_xticks(range(len(figures)), [each["name"].split(maxsplit=1)[1] for each in figures])
     place.spines[["top", "right"]].set_visible(False)

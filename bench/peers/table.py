@@ -17,7 +17,7 @@ def conditions(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {model['file']} on {report['adapter']}"
     yield ""
     yield (
-        f"Medians of {report['rounds_done']} alternating rounds (least to most), {report['time']}. "
+        f"Medians (least to most) of alternating rounds: {report['rounds_done']}. {report['time']}, "
         f"{report['cpus']} CPUs, load average {load['before'][0]} before and {load['after'][0]} after. "
         f"Greedy, KV cache in {settings['kv_dtype']}, the same token ids for all."
     )
