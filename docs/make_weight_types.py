@@ -39,7 +39,7 @@ HEAD = """\
 A file's weights are run in the very bits that it holds, whatever their type: nothing is converted when a model is
 loaded, and each kernel decodes what it reads. A file may mix types as it likes, also within Q, K and V, or gate and up;
 each type more that reads the same input costs a dispatch a layer. No type needs a feature of the adapter: `shader-f16`
-is never used, and subgroups only by one kernel, on CPUs that have them with 4 or 8 lanes.
+is never used, and subgroups only by kernels for CPUs that have them with 4 or 8 lanes.
 
 | type | values a block | bits a weight | {columns} |
 |---|---|---|{lines}|

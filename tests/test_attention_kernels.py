@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from agreement import agree
-from gpu import Device
+from gpu import Device, needs_subgroups_of_8
 from reference import Array, attention
 from shaderlm.graph import Rope
 from shaderlm.planner.choice import PAGE, longest_context
-from shaderlm.planner.compose import compose, parse, read_shader
+from shaderlm.planner.compose import Kernel, compose, parse, read_shader
 from shaderlm.planner.rope_turns import rope_uniform
 
 Floats = NDArray[Any]
@@ -126,16 +126,33 @@ def heads_of(shape: Shape, *names: str, **more: object) -> dict[str, object]:
 
 def decoded(gpu: Device, c: Cached) -> Floats:
     """[rows, n_heads, head_dim] by attention_decode.wgsl and attention_combine.wgsl."""
+    split = composed("attention_decode.wgsl", c.shape, parameters(c.shape))
+    return joined(gpu, c, split, c.shape.n_heads)
+
+
+def decoded_by_fours(gpu: Device, c: Cached) -> Floats:
+    """As `decoded`, by attention_decode_broadcast.wgsl."""
+    needs_subgroups_of_8(gpu)
+    sharing = c.shape.n_heads // c.shape.n_kv_heads
+    given = {"HEAD_DIM": c.shape.head_dim, "SPLIT": c.shape.split, "SUBGROUP": 8}
+    split = composed("attention_decode_broadcast.wgsl", c.shape, given)
+    return joined(gpu, c, split, c.shape.n_kv_heads * -(-sharing // 4))
+
+
+def composed(file: str, shape: Shape, given: dict[str, int]) -> Kernel:
+    return compose(file, includes={"kv": f"kv/{shape.kv}.wgsl"}, parameters={**given, "PAGE": PAGE})
+
+
+def joined(gpu: Device, c: Cached, split: Kernel, groups: int) -> Floats:
+    """What `split` makes of the parts of the keys, joined by attention_combine.wgsl."""
     shape, n = c.shape, len(c.rows)
     half, stride = shape.head_dim // 2, shape.n_heads * shape.head_dim // 2 + 3
     max_splits = -(-MAX_PAGES * PAGE // shape.split)
     splits = max_splits + 1  # one more workgroup than there can be keys for, as where a bucket is not full
     parts = np.full((n, shape.n_heads, max_splits, half + 1, 2), np.nan, np.float32)
-    split = compose("attention_decode.wgsl", includes={"kv": f"kv/{shape.kv}.wgsl"},
-                    parameters={**parameters(shape), "PAGE": PAGE})  # fmt: skip
     arrays = {"q": c.q, "kv": c.kv, "rows": c.rows, "pages": c.pages, "parts": parts}
     uniform = heads_of(shape, max_splits=max_splits)
-    parts = gpu.run(split, arrays, {"heads": uniform}, (shape.n_heads, splits, n))["parts"]
+    parts = gpu.run(split, arrays, {"heads": uniform}, (groups, splits, n))["parts"]
     combine = compose("attention_combine.wgsl", parameters=parameters(shape))
     arrays = {"parts": parts, "rows": c.rows, "y": np.full((n, stride, 2), 77, np.float32)}
     uniform = heads_of(shape, "n_heads", "window", max_splits=max_splits, stride=stride)
@@ -146,12 +163,35 @@ def prefilled(gpu: Device, c: Cached) -> Floats:
     """[rows, n_heads, head_dim] by attention_prefill.wgsl."""
     shape, n = c.shape, len(c.rows)
     stride = shape.n_heads * shape.head_dim // 2 + 3
-    kernel = compose("attention_prefill.wgsl", includes={"kv": f"kv/{shape.kv}.wgsl"},
-                     parameters={**parameters(shape), "PAGE": PAGE})  # fmt: skip
+    kernel = composed("attention_prefill.wgsl", shape, parameters(shape))
     y = np.full((n, stride, 2), 77, np.float32)
     arrays = {"q": c.q, "kv": c.kv, "rows": c.rows, "pages": c.pages, "y": y}
     uniform = heads_of(shape, stride=stride, first_head=0)
     return unpadded(gpu.run(kernel, arrays, {"heads": uniform}, (shape.n_heads, n))["y"], shape)
+
+
+def prefilled_by_fours(gpu: Device, c: Cached) -> Floats:
+    """As `prefilled`, by attention_prefill_broadcast.wgsl: each row in a tile of its own, among rows that are done."""
+    n = len(c.rows)
+    places = 4 * np.arange(n) + np.arange(n) % 4
+    rows = np.tile(np.array([0, 0, 1, 0], np.uint32), (4 * n, 1))
+    rows[:, 0] = np.repeat(c.rows[:, 0], 4)
+    rows[places] = c.rows
+    q = np.full((4 * n, *c.q.shape[1:]), 5.0, np.float32)
+    q[places] = c.q
+    return in_tiles(gpu, replace(c, q=q, rows=rows))[places]
+
+
+def in_tiles(gpu: Device, c: Cached) -> Floats:
+    """[rows, n_heads, head_dim] of whole tiles of four rows of one slot."""
+    needs_subgroups_of_8(gpu)
+    shape, n = c.shape, len(c.rows)
+    stride = shape.n_heads * shape.head_dim // 2 + 3
+    kernel = composed("attention_prefill_broadcast.wgsl", shape, {"HEAD_DIM": shape.head_dim, "SUBGROUP": 8})
+    y = np.full((n, stride, 2), 77, np.float32)
+    arrays = {"q": c.q, "kv": c.kv, "rows": c.rows, "pages": c.pages, "y": y}
+    uniform = heads_of(shape, stride=stride, first_head=0)
+    return unpadded(gpu.run(kernel, arrays, {"heads": uniform}, (shape.n_heads, n // 4))["y"], shape)
 
 
 def unpadded(y: Floats, shape: Shape) -> Floats:
@@ -162,7 +202,8 @@ def unpadded(y: Floats, shape: Shape) -> Floats:
 
 
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
-each_kernel = pytest.mark.parametrize("attend", [decoded, prefilled])
+EACH = (decoded, decoded_by_fours, prefilled, prefilled_by_fours)
+each_kernel = pytest.mark.parametrize("attend", EACH)
 
 
 @each_kernel
@@ -180,15 +221,34 @@ def test_a_row_is_bit_equal_whatever_rows_are_computed_beside_it(gpu: Device, at
         np.testing.assert_array_equal(attend(gpu, c.only(index)), together[index], err_msg=str(index))
 
 
+@each_shape
+def test_four_rows_of_a_tile_see_what_each_may(gpu: Device, shape: Shape) -> None:
+    """The last four positions of a slot in one tile: keys and values are loaded for all, and masked for each."""
+    c = cached(shape, (200,))
+    rng = np.random.default_rng(4)
+    rows = np.array([(0, position, 0, 0) for position in (196, 197, 198, 199)], np.uint32)
+    q = rng.normal(0, 1, (4, *c.q.shape[1:])).astype(np.float32)
+    positions = np.arange(200)
+    table = c.pages[FIRST_TABLE:][positions // PAGE]
+    k, v = (c.kv[table, i, :, positions % PAGE].reshape(200, shape.n_kv_heads, -1).astype(np.float64) for i in (0, 1))
+    q64 = q.reshape(4, shape.n_heads, -1).astype(np.float64)
+    expected = [
+        attention(q64[i : i + 1], k[: 197 + i], v[: 197 + i], scale=shape.head_dim**-0.5, window=shape.window)[0]
+        for i in range(4)
+    ]
+    agree(in_tiles(gpu, replace(c, q=q, rows=rows)), np.stack(expected), abs=4e-6)
+
+
+@pytest.mark.parametrize("attend", [prefilled, prefilled_by_fours])
 @pytest.mark.parametrize("head_dim", [16, 64, 128, 256, 512])
 def test_attention_of_many_rows_is_right_as_far_as_contexts_go(
-    gpu: Device, monkeypatch: pytest.MonkeyPatch, head_dim: int
+    gpu: Device, monkeypatch: pytest.MonkeyPatch, head_dim: int, attend: Any
 ) -> None:
     """A CPU's compiler may end loops that take too many rounds, without a word."""
     length = min(longest_context(gpu.gpu.adapter, head_dim), 65_536)
     monkeypatch.setattr(sys.modules[__name__], "MAX_PAGES", length // PAGE + 2)
     c = cached(Shape(1, 1, head_dim, kv="f16", workgroup=8), (length,))
-    agree(prefilled(gpu, c), c.expected, abs=4e-6)
+    agree(attend(gpu, c), c.expected, abs=4e-6)
 
 
 @each_kernel

@@ -20,7 +20,8 @@ SHORT_CONTEXT = 8192  # positions up to which attention splits its keys finely
 BROADCAST = "matmul_broadcast.wgsl"
 BROADCAST_ROWS = 4
 TEAMS = {BROADCAST: (1, 32), "matvec, one lane a pair": (1, 32), "matvec, 16 lanes a pair": (16, 64)}
-ATTENTION_WORKGROUPS = {"attention, 8 lanes": 8, "attention, 32 lanes": 32}
+ATTENTION_BROADCAST = "attention, broadcast"
+ATTENTION_WORKGROUPS = {ATTENTION_BROADCAST: 8, "attention, 8 lanes": 8, "attention, 32 lanes": 32}
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,16 @@ class KernelChoice:
     team: int  # lanes that share a pair of weight rows there
     decode_workgroup: int
     prefill_kernel: str
+    linear_subgroup: int  # lanes of subgroups that share a linear's loads; 0: none do
     tile_rows: int  # rows that the prefill kernel makes at a time
     prefill_rows: int  # rows of a prefill step
     logits_rows: int  # rows of a step that keeps all its logits
     attention_workgroup: int
+    attention_subgroup: int  # lanes of subgroups that share an attention's loads; 0: none do
     split: int  # keys an attention workgroup sees in decode
     linear_rate: int  # multiply-adds a second that are assumed, to keep the dispatches of a prefill short
     attention_rate: int  # likewise, and for long contexts its chunks
     sampling_workgroup: int  # lanes, at least, of the kernels that choose the next token
-    subgroup: int  # lanes of a subgroup, where a kernel relies on it; else 0
 
     def few_rows(self, rows: int) -> LinearKernel:
         """For the `rows` rows of a decode step."""
@@ -64,10 +66,14 @@ class KernelChoice:
             return self._broadcast(self.prefill_rows)
         return LinearKernel(self.prefill_kernel, {}, 16, self.tile_rows)
 
+    def broadcasts_attention(self, head_dim: int) -> bool:
+        """Whether attention_four.wgsl makes heads of this size: a lane has room for 16 pairs of four queries."""
+        return head_dim <= 32 * self.attention_subgroup
+
     def _broadcast(self, rows: int) -> LinearKernel:
         tile = min(rows, BROADCAST_ROWS)
         _, workgroup = TEAMS[BROADCAST]
-        parameters = {"M": tile, "SUBGROUP": self.subgroup, "WORKGROUP": workgroup}
+        parameters = {"M": tile, "SUBGROUP": self.linear_subgroup, "WORKGROUP": workgroup}
         return LinearKernel(BROADCAST, parameters, workgroup, tile if rows > tile else 0)
 
 
@@ -80,29 +86,33 @@ def variants(adapter: Adapter) -> tuple[tuple[str, ...], ...]:
     broadcast = on_cpu and adapter.subgroup_size in (4, 8) and "subgroups" in adapter.features
     prefill = (BROADCAST, "matmul_tile.wgsl") if broadcast else ("matmul_tile.wgsl",)
     decode = [name for name in TEAMS if broadcast or name != BROADCAST]
+    attention = [name for name in ATTENTION_WORKGROUPS if broadcast or name != ATTENTION_BROADCAST]
     order = 1 if on_cpu else -1
-    return prefill, tuple(decode)[::order], tuple(ATTENTION_WORKGROUPS)[::order]
+    return prefill, tuple(decode)[::order], tuple(attention)[::order]
 
 
 def choose_kernels(adapter: Adapter, context: int, dropped: Collection[str] = ()) -> KernelChoice:
     """The default choice, without the variants that were `dropped` because they compute wrongly on this adapter."""
     prefill, decode, attention = (next(name for name in names if name not in dropped) for names in variants(adapter))
     team, workgroup = TEAMS[decode]
-    rates = BROADCAST_RATES if prefill == BROADCAST else RATES[adapter.kind]
+    linear = BROADCAST_RATES if prefill == BROADCAST else RATES[adapter.kind]
+    attending = BROADCAST_RATES if attention == ATTENTION_BROADCAST else RATES[adapter.kind]
+    lanes = adapter.subgroup_size or 0
     return KernelChoice(
         decode_kernel=BROADCAST if decode == BROADCAST else "matvec.wgsl",
         team=team,
         decode_workgroup=workgroup,
         prefill_kernel=prefill,
+        linear_subgroup=lanes if BROADCAST in (prefill, decode) else 0,
         tile_rows=BROADCAST_ROWS if prefill == BROADCAST else 32,
         prefill_rows=64 if adapter.kind == "software" else 256,
         logits_rows=32,
         attention_workgroup=ATTENTION_WORKGROUPS[attention],
+        attention_subgroup=lanes if attention == ATTENTION_BROADCAST else 0,
         split=64 if context <= SHORT_CONTEXT else 256,
-        linear_rate=rates.linear,
-        attention_rate=rates.attention,
+        linear_rate=linear.linear,
+        attention_rate=attending.attention,
         sampling_workgroup=16 if adapter.kind == "software" else 256,
-        subgroup=(adapter.subgroup_size or 0) if BROADCAST in (prefill, decode) else 0,
     )
 
 

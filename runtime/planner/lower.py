@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..graph import Attention
 from .assembly import Assembly, Groups
-from .choice import BROADCAST, PAGE, Deployment, LinearKernel
+from .choice import PAGE, Deployment, LinearKernel
 from .compose import Value, composed
 from .fuse import AddProjection, Attend, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
 from .lower_sampling import MAX_TOP, Rows, sampling_stages
@@ -138,68 +138,78 @@ class _Lowering:
 
     def attend(self, op: Attend) -> None:
         a = op.attention
-        kv = {"kv": f"kv/{self.d.kv_dtype}.wgsl"}
-        window = a.window if a.window is not None else 0xFFFFFFFF
-        width = a.n_heads * a.head_dim
-        stride = _padded(width)
-        parameters: dict[str, Value] = {
-            "HEAD_DIM": a.head_dim,
-            "SPLIT": self.d.choice.split,
-            "WORKGROUP": self.d.choice.attention_workgroup,
-        }
-        cache = {"kv": f"kv:{a.layer}", "rows": "rows", "pages": "pages"}
         heads = {
             "n_heads": a.n_heads,
             "n_kv_heads": a.n_kv_heads,
             "max_pages": self.d.max_pages,
             "page_table": self.d.page_table(a.window),
-            "window": window,
+            "window": a.window if a.window is not None else 0xFFFFFFFF,
             "scale": a.scale,
         }
-        if self.mode != "decode":
-            work = Work(per_key=2 * a.head_dim / self.d.choice.attention_rate, window=a.window)
-            for first, extent in head_shares(a.n_heads, self.rows, work, self.d.context):
-                self.dispatch(
-                    "attention",
-                    "attention_prefill.wgsl",
-                    kv,
-                    parameters | {"PAGE": PAGE},
-                    {"q": "q", **cache, "y": self.linear_input("attended", width)},
-                    {"heads": heads | {"stride": stride // 2, "first_head": first}},
-                    (extent, EVERY_ROW, ONE),
-                    a.layer,
-                    work,
-                )
-            return
+        bound = {"q": "q", "kv": f"kv:{a.layer}", "rows": "rows", "pages": "pages"}
+        if self.mode == "decode":
+            self.attend_few_rows(a, heads, bound)
+        else:
+            self.attend_many_rows(a, heads, bound)
+
+    def attend_many_rows(self, a: Attention, heads: Mapping[str, object], bound: Mapping[str, str]) -> None:
+        width = a.n_heads * a.head_dim
+        four = self.d.choice.broadcasts_attention(a.head_dim)
+        file, parameters = self.attention_kernel("prefill", a, four)
+        rows = 4 if four else 1  # that a workgroup makes
+        y = {"y": self.linear_input("attended", width)}
+        work = Work(per_key=rows * 2 * a.head_dim / self.d.choice.attention_rate, window=a.window)
+        for first, extent in head_shares(a.n_heads, -(-self.rows // rows), work, self.d.context):
+            self.dispatch(
+                "attention",
+                file,
+                {"kv": f"kv/{self.d.kv_dtype}.wgsl"},
+                parameters,
+                {**bound, **y},
+                {"heads": {**heads, "stride": _padded(width) // 2, "first_head": first}},
+                (extent, Extent(rows_per_group=rows), ONE),
+                a.layer,
+                work,
+            )
+
+    def attend_few_rows(self, a: Attention, heads: Mapping[str, object], bound: Mapping[str, str]) -> None:
+        sharing = a.n_heads // a.n_kv_heads
+        four = sharing > 1 and self.d.choice.broadcasts_attention(a.head_dim)
+        file, parameters = self.attention_kernel("decode", a, four)
         max_splits = -(-self.d.context // self.d.choice.split)
-        part = a.head_dim + 2
+        size = a.n_heads * max_splits * (a.head_dim + 2)
+        groups = a.n_kv_heads * -(-sharing // 4) if four else a.n_heads
         self.dispatch(
             "attention",
-            "attention_decode.wgsl",
-            kv,
-            parameters | {"PAGE": PAGE},
-            {"q": "q", **cache, "parts": self.value("attention_parts", a.n_heads * max_splits * part)},
-            {"heads": heads | {"max_splits": max_splits}},
-            (Extent(a.n_heads), Extent(keys_per_group=self.d.choice.split), EVERY_ROW),
+            file,
+            {"kv": f"kv/{self.d.kv_dtype}.wgsl"},
+            parameters | {"SPLIT": self.d.choice.split},
+            {**bound, "parts": self.value("attention_parts", size)},
+            {"heads": {**heads, "max_splits": max_splits}},
+            (Extent(groups), Extent(keys_per_group=self.d.choice.split), EVERY_ROW),
             a.layer,
         )
+        width = a.n_heads * a.head_dim
+        joined = {"n_heads": a.n_heads, "max_splits": max_splits, "window": heads["window"]}
         self.dispatch(
             "combine",
             "attention_combine.wgsl",
             {},
-            parameters,
+            {"HEAD_DIM": a.head_dim, "SPLIT": self.d.choice.split, "WORKGROUP": self.d.choice.attention_workgroup},
             {"parts": "attention_parts", "rows": "rows", "y": self.linear_input("attended", width)},
-            {
-                "heads": {
-                    "n_heads": a.n_heads,
-                    "max_splits": max_splits,
-                    "window": window,
-                    "stride": stride // 2,
-                }
-            },
+            {"heads": {**joined, "stride": _padded(width) // 2}},
             (Extent(a.n_heads), EVERY_ROW, ONE),
             a.layer,
         )
+
+    def attention_kernel(self, mode: str, a: Attention, four: bool) -> tuple[str, dict[str, Value]]:
+        """The file, and its parameters but for SPLIT in decode."""
+        parameters: dict[str, Value] = {"HEAD_DIM": a.head_dim, "PAGE": PAGE}
+        choice = self.d.choice
+        if four:
+            return f"attention_{mode}_broadcast.wgsl", parameters | {"SUBGROUP": choice.attention_subgroup}
+        parameters |= {"WORKGROUP": choice.attention_workgroup}
+        return f"attention_{mode}.wgsl", parameters | {"SPLIT": choice.split}
 
     def add_projection(self, op: AddProjection) -> None:
         width = op.linear.width
@@ -356,7 +366,7 @@ class _Lowering:
         layer: int | None = None,
         work: Work = NO_WORK,
     ) -> None:
-        prologue = self.d.prologue if file == BROADCAST else ""
+        prologue = self.d.prologue if file.endswith("_broadcast.wgsl") else ""
         kernel = self.composed(file, tuple(includes.items()), tuple(parameters.items()), prologue)
         self.assembly.dispatch(label, kernel, bound, uniforms, groups, layer, work)
 

@@ -1,0 +1,70 @@
+// Attention of the many rows of a prefill, on adapters with small subgroups and where a register is far nearer than memory
+// (CPUs): a subgroup makes one head of four rows.
+//
+//   q       f32 pairs [rows, n_heads, head_dim / 2]
+//   kv      the layer's cache, pairs [page, K or V, n_kv_heads, PAGE, head_dim / 2]
+//   rows    (slot, position, done, output row)
+//   pages   page table, [slots, max_pages]
+//   y       f32 pairs [rows, stride], head after head
+//
+// Rows of a tile are of one slot. Needs the feature subgroups with subgroups of exactly SUBGROUP; rows in whole tiles of 4.
+
+// include: <kv>
+// include: attention_four.wgsl
+
+struct Heads {
+    n_heads: u32,
+    n_kv_heads: u32,
+    max_pages: u32,
+    page_table: u32,
+    window: u32,
+    stride: u32,  // pairs a row of y
+    first_head: u32,  // that this dispatch makes
+    scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> kv: array<KvPair>;
+@group(0) @binding(2) var<storage, read> rows: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> pages: array<u32>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec2<f32>>;
+@group(0) @binding(5) var<uniform> heads: Heads;
+
+@compute @workgroup_size(SUBGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let head = heads.first_head + workgroup.x;
+    let kv_head = head / (heads.n_heads / heads.n_kv_heads);
+    let m = 4u * workgroup.y;
+    let row = array<vec4<u32>, 4>(rows[m], rows[m + 1u], rows[m + 2u], rows[m + 3u]);
+    // Rows that are done see nothing, so that the others do not look for them where the cache may be empty.
+    let done = vec4<bool>(row[0].z != 0u, row[1].z != 0u, row[2].z != 0u, row[3].z != 0u);
+    let after = vec4<u32>(row[0].y, row[1].y, row[2].y, row[3].y) + 1u;
+    let end = select(after, vec4<u32>(0u), done);
+    let first = select(select(vec4<u32>(0u), after - heads.window, after > vec4<u32>(heads.window)), vec4<u32>(0xffffffffu), done);
+    let begin = min(min(first.x, first.y), min(first.z, first.w));
+    let stop = max(max(end.x, end.y), max(end.z, end.w));
+
+    let stride = heads.n_heads * HALF;
+    take_queries(vec4<u32>(m, m + 1u, m + 2u, m + 3u) * stride + head * HALF, heads.scale, lane);
+    let table = heads.page_table + row[0].x * heads.max_pages;
+    for (var position = begin / PAGE * PAGE; position < stop; position += PAGE) {
+        let page = 2u * pages[table + position / PAGE];
+        let k = (page * heads.n_kv_heads + kv_head) * PAGE * HALF;
+        attend_page(k, k + heads.n_kv_heads * PAGE * HALF, position, first, end, lane);
+    }
+
+    let sum = subgroupAdd(total);
+    let factor = select(vec4<f32>(0.0), 1.0 / sum, sum > vec4<f32>(0.0));
+    for (var s = 0u; s < PAIRS; s++) {
+        let i = lane + s * SUBGROUP;
+        if (i < HALF) {
+            let at = m * heads.stride + head * HALF + i;
+            let x = sum_x[s] * factor;
+            let y_ = sum_y[s] * factor;
+            y[at] = vec2<f32>(x.x, y_.x);
+            y[at + heads.stride] = vec2<f32>(x.y, y_.y);
+            y[at + 2u * heads.stride] = vec2<f32>(x.z, y_.z);
+            y[at + 3u * heads.stride] = vec2<f32>(x.w, y_.w);
+        }
+    }
+}
