@@ -42,12 +42,13 @@ function startWorker(url) {
   return new Worker(URL.createObjectURL(code), { type: "module" });
 }
 
-/** A worker and the calls to it. */
+/** A worker and the calls to it. One that fails ends, and the next call starts another. */
 export class Desk {
   /** @type {Map<number, { resolve: Function, reject: Function, onEvent?: (told: Told) => void }>} */
   #calls = new Map();
   #next = 1;
   #worker;
+  #isRetired = false;
 
   /** @param {Worker} worker */
   constructor(worker) {
@@ -104,13 +105,29 @@ export class Desk {
   /** @param {any} data */
   #received({ id, event, result, error, ...rest }) {
     const call = this.#calls.get(id);
-    if (!call) {
+    if (event === "unstarted") {
+      this.#retire();
+    } else if (!call) {
       this.listeners.forEach((listen) => listen({ event, ...rest }));
     } else if (event) {
       call.onEvent?.({ event, ...rest });
     } else {
       this.#calls.delete(id);
       error ? call.reject(new ShaderLMError(error)) : call.resolve(result);
+      this.#leave();
+    }
+  }
+
+  /** Take no further calls, and end the worker once it has answered those that it has. */
+  #retire() {
+    this.#isRetired = true;
+    desk = desk === this ? null : desk;
+    this.#leave();
+  }
+
+  #leave() {
+    if (this.#isRetired && this.#calls.size === 0) {
+      this.#worker.terminate();
     }
   }
 

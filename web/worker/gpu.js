@@ -6,16 +6,12 @@
 // code names a class of runtime/errors.py.
 
 import { WANTED_FEATURES, bestAdapter, factsOf, missingWebGpu } from "./adapter.js";
+import { failure } from "./failure.js";
 import { free } from "./held.js";
 import { Reminder, tellsLate } from "./reminder.js";
 
 const LARGE = 65536; // bytes that are worth more than the call
 const BINDING_TYPES = ["read-only-storage", "storage", "uniform"]; // in the order of ACCESS in gpu.py
-
-/** @param {string} code @param {string} message */
-export function coded(code, message) {
-  return Object.assign(new Error(message), { code });
-}
 
 /**
  * A device on the best adapter there is, with all that the adapter can. Throws NoAdapter, DeviceLost.
@@ -24,11 +20,11 @@ export function coded(code, message) {
  */
 export async function openGpu(onPipelines = () => {}, onLost = () => {}) {
   if (!navigator.gpu) {
-    throw coded("NoAdapter", missingWebGpu());
+    throw failure("NoAdapter", missingWebGpu());
   }
   const adapter = await bestAdapter();
   if (!adapter) {
-    throw coded(
+    throw failure(
       "NoAdapter",
       "This browser has WebGPU, but gives no adapter: its graphics driver may be blocked or too old. Update the driver " +
         "and the browser, and look at about:gpu (Chromium) or about:support (Firefox).",
@@ -41,7 +37,7 @@ export async function openGpu(onPipelines = () => {}, onLost = () => {}) {
   }
   const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name));
   const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch((error) => {
-    throw coded("DeviceLost", `The adapter gave no device: ${error.message}. Reload the page.`);
+    throw failure("DeviceLost", `The adapter gave no device: ${error.message}. Reload the page.`);
   });
   return new Gpu(adapter, device, (await tellsLate(device)) && new Reminder(device), onPipelines, onLost);
 }
@@ -78,7 +74,7 @@ class Gpu {
   lost(reason, message, onLost) {
     if (!this.closed) {
       const why = message ? `: ${message.trim().replace(/\.$/, "")}` : "";
-      this.failure = coded("DeviceLost", `The GPU went away (${reason || "unknown"})${why}. Load the model again.`);
+      this.failure = failure("DeviceLost", `The GPU went away (${reason || "unknown"})${why}. Load the model again.`);
       onLost(this.failure.message);
     }
   }
@@ -87,8 +83,8 @@ class Gpu {
     if (error && !this.failure) {
       const isMemory = error instanceof GPUOutOfMemoryError || /out of memory|not enough memory/i.test(error.message);
       this.failure = isMemory
-        ? coded("OutOfMemory", `The GPU has no memory left ${what}: ${error.message}`)
-        : coded("KernelError", `The GPU refused ${what}: ${error.message} This is a defect: please report it.`);
+        ? failure("OutOfMemory", `The GPU has no memory left ${what}: ${error.message}`)
+        : failure("KernelError", `The GPU refused ${what}: ${error.message} This is a defect: please report it.`);
     }
   }
 
@@ -107,7 +103,7 @@ class Gpu {
       if (code !== "DeviceLost") {
         this.failure = null; // told once: what comes next may succeed
       }
-      throw coded(code, message);
+      throw failure(code, message);
     }
   }
 
@@ -214,7 +210,7 @@ class Gpu {
       return this.number(this.pipelines, { pipeline, layout: layout.group, bindings });
     } catch (error) {
       await this.device.queue.onSubmittedWorkDone().catch(() => {}); // lets a loss be told first
-      throw this.failure ?? coded("KernelError", `Kernel ${label} does not compile here: ${error.message}`);
+      throw this.failure ?? failure("KernelError", `Kernel ${label} does not compile here: ${error.message}`);
     }
   }
 
@@ -346,7 +342,7 @@ class Gpu {
       if (error) {
         await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]); // told in either order
         await this.checked();
-        throw coded("DeviceLost", `The GPU gave no result: ${error.message}. Load the model again.`);
+        throw failure("DeviceLost", `The GPU gave no result: ${error.message}. Load the model again.`);
       }
       this.arrived(number, staging);
     } catch (reason) {

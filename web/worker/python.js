@@ -4,7 +4,7 @@
 // fetched when there is nothing else to do, and used from the next visit on. The functions for it are Pyodide's own but
 // not documented: whatever fails with it, Python starts from the files.
 
-import { coded } from "./gpu.js";
+import { failure } from "./failure.js";
 
 const CACHE = "shaderlm-snapshot";
 const IDLE = 5000; // ms after a model was loaded
@@ -12,31 +12,67 @@ const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
 /**
  * @param {{ pyodide: string, packages: string[], snapshot: string | null }} assets relative to this file's URL
- * @returns {Promise<{ pyodide: object, from: "snapshot" | "files" }>} Throws NoWebAssembly.
+ * @returns {Promise<{ pyodide: object, from: "snapshot" | "files" }>} Throws NoWebAssembly, NetworkError.
  */
 export async function startPython(assets) {
   await needWebAssembly();
   const indexURL = new URL(assets.pyodide, import.meta.url).href;
-  const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
-  const options = { indexURL, packageBaseUrl: indexURL };
   const snapshot = await keptSnapshot(assets);
+  let isBroken = false;
   if (snapshot) {
     try {
-      const pyodide = await loadPyodide({ ...options, _loadSnapshot: snapshot });
-      await unpack(pyodide, assets.packages); // the snapshot holds modules, not the files that lie beside them
-      return { pyodide, from: "snapshot" };
+      return { pyodide: await started(indexURL, assets.packages, { _loadSnapshot: snapshot }), from: "snapshot" };
     } catch (error) {
       console.warn(`The memory snapshot is of no use here, and Python starts from its files: ${error.message}`);
-      await caches.delete(CACHE);
+      isBroken = error.code !== "NetworkError";
     }
   }
-  return { pyodide: await loadPyodide({ ...options, packages: assets.packages }), from: "files" };
+  const pyodide = await fetched(indexURL, () => started(indexURL, assets.packages, {}));
+  if (isBroken) {
+    await caches.delete(CACHE); // what it needs besides could be fetched
+  }
+  return { pyodide, from: "files" };
 }
 
-async function unpack(pyodide, packages) {
-  const loaded = await pyodide.loadPackage(packages, { messageCallback: () => {} });
-  if (loaded.length < packages.length) {
-    throw new Error(`only ${loaded.map(({ name }) => name).join(", ") || "none"} of its packages could be unpacked`);
+/** Pyodide with our packages, which a snapshot holds the modules of, but not the files that lie beside them. */
+async function started(indexURL, packages, options) {
+  const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
+  const pyodide = await orRefused(() => loadPyodide({ indexURL, packageBaseUrl: indexURL, ...options }));
+  await pyodide.loadPackage(packages, { messageCallback: () => {} });
+  const missing = packages.filter((name) => !(name in pyodide.loadedPackages)); // nothing is thrown for them
+  if (missing.length) {
+    throw failure("NetworkError", `${missing.join(", ")} did not arrive`);
+  }
+  return pyodide;
+}
+
+/** What `load` gives. Pyodide itself waits for ever where its WebAssembly can't be fetched. */
+async function orRefused(load) {
+  const { instantiateStreaming } = WebAssembly;
+  try {
+    const refused = new Promise((_, reject) => {
+      WebAssembly.instantiateStreaming = (...given) => {
+        const instance = instantiateStreaming(...given);
+        instance.catch(reject);
+        return instance;
+      };
+    });
+    return await Promise.race([load(), refused]);
+  } finally {
+    WebAssembly.instantiateStreaming = instantiateStreaming;
+  }
+}
+
+/** What `start` gives, whose files are static: where memory suffices, it fails because one of them did not come. */
+async function fetched(indexURL, start) {
+  try {
+    return await start();
+  } catch (error) {
+    if (error instanceof RangeError) {
+      throw failure("OutOfMemory", `This browser has no memory for Python: ${error.message}. Close other tabs, and try again.`);
+    }
+    const why = error?.message ?? error;
+    throw failure("NetworkError", `Python could not be fetched from ${indexURL}: ${why}. Check the connection, and try again.`);
   }
 }
 
@@ -44,7 +80,7 @@ async function needWebAssembly() {
   try {
     await WebAssembly.compile(EMPTY_MODULE);
   } catch (error) {
-    throw coded(
+    throw failure(
       "NoWebAssembly",
       `This browser refuses WebAssembly here (${error.message}). A Content-Security-Policy needs 'wasm-unsafe-eval' in ` +
         "script-src; a browser's lockdown or strictest mode has to be left for this page.",

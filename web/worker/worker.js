@@ -1,6 +1,6 @@
 // The module worker: boots Pyodide, gives it the browser's side of the host, and passes messages between the page and
 // web/worker.py. { id, call, ... } comes in; { id, event, ... } goes out while a call lasts, then { id, result } or
-// { id, error: { code, message } }.
+// { id, error: { code, message } }. { event: "unstarted" } tells that Python did not start, and never will here.
 
 import * as files from "./files.js";
 import { moduleForPython } from "./for_python.js";
@@ -10,10 +10,10 @@ import { partOf } from "../parts.js";
 
 /* global SHADERLM_ASSETS */
 const started = start();
-started.catch(() => {}); // told to each call
+started.catch(() => postMessage({ event: "unstarted" })); // why is told to each call
 globalThis.shaderlm = { ready: started }; // for the console
 
-/** Resolves to the Python desk of web/worker.py. Throws NoWebAssembly. */
+/** Resolves to the Python desk of web/worker.py. Throws NoWebAssembly, NetworkError. */
 async function start() {
   const { pyodide, from } = await startPython(SHADERLM_ASSETS);
   const onPipelines = (done, total) => postMessage({ event: "progress", stage: "compile", done, total });
@@ -74,10 +74,13 @@ function fileName(place) {
 }
 
 /** @param {number} id of a call */
-async function cancel(id) {
+function cancel(id) {
   const controller = signals.get(id);
   if (controller) {
     controller.abort();
-    (await started).cancel(id);
+    started.then(
+      (desk) => desk.cancel(id),
+      () => {}, // told to the call itself
+    );
   }
 }
