@@ -37,3 +37,23 @@ def test_a_file_of_pythons_that_does_not_come_is_fetched_at_the_next_call(tab: S
     assert tab.evaluate("() => listModels()") == []
     assert tab.evaluate("(url) => load(url, { context: 64 }).then((model) => model.context)", URL) == 64
     assert len(tab.page.workers) == 1
+
+
+def test_calls_on_a_model_whose_worker_ended_say_so_and_another_load_has_another_worker(tab: SiteTab) -> None:
+    tab.evaluate("async (url) => { globalThis.model = await load(url, { context: 64 }); }", URL)
+    tab.evaluate("() => { globalThis.answering = code(() => model.complete('Once', { max_tokens: 50 })); }")
+    tab.worker("() => { setTimeout(() => { throw new Error('out of order'); }); }")
+    for call in ("answering", "code(() => model.complete('Once'))", "code(() => model.tokenize('Once'))"):
+        code, message = tab.evaluate(f"() => {call}")
+        assert code == "InternalError", call
+        assert "out of order. Load the model again." in message, call
+    text = "(url) => load(url, { context: 64 }).then((model) => model.complete('Once', { max_tokens: 3 }))"
+    assert tab.evaluate(text, URL)["text"]
+    assert len(tab.page.workers) == 1
+
+
+def test_what_cannot_be_sent_to_the_worker_is_refused(tab: SiteTab) -> None:
+    given = "{ context: 64, expected: new Proxy({}, {}) }"
+    code, message = tab.evaluate(f"(url) => code(() => load(url, {given}))", URL)
+    assert code == "InvalidOption"
+    assert "plain data" in message

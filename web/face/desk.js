@@ -1,6 +1,6 @@
 // The page's end of the line to the worker: calls by number, and what comes back for each.
 
-import { ShaderLMError, cancelled } from "./errors.js";
+import { ShaderLMError, cancelled, invalidOption } from "./errors.js";
 
 /**
  * @typedef {{ event: string } & Record<string, any>} Told what comes before a call's result: progress, a chunk, a notice
@@ -49,6 +49,8 @@ export class Desk {
   #next = 1;
   #worker;
   #isRetired = false;
+  /** @type {ShaderLMError | null} why the worker ended, which all later calls are told */
+  #broken = null;
 
   /** @param {Worker} worker */
   constructor(worker) {
@@ -56,7 +58,7 @@ export class Desk {
     /** @type {Set<(told: Told) => void>} of what belongs to no call: the compiling of kernels, a lost device */
     this.listeners = new Set();
     worker.addEventListener("message", ({ data }) => this.#received(data));
-    worker.addEventListener("error", (event) => this.#broke(event.message || "it did not start"));
+    worker.addEventListener("error", ({ message }) => this.#broke(message));
   }
 
   /**
@@ -70,8 +72,10 @@ export class Desk {
   call(message, { onEvent, signal } = {}) {
     const id = this.#next++;
     const cancel = () => this.#worker.postMessage({ id: this.#next++, call: "cancel", target: id });
-    const promise = new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject, onEvent }));
-    this.#worker.postMessage({ ...message, id });
+    const promise = new Promise((resolve, reject) => {
+      this.#post({ ...message, id });
+      this.#calls.set(id, { resolve, reject, onEvent });
+    });
     if (signal?.aborted) {
       cancel();
     }
@@ -96,10 +100,10 @@ export class Desk {
       return result;
     }
     /** @type {() => void} */
-    let give_up = () => {};
-    const given_up = new Promise((_, reject) => (give_up = () => reject(cancelled())));
-    signal.addEventListener("abort", give_up);
-    return Promise.race([result, given_up]).finally(() => signal.removeEventListener("abort", give_up));
+    let giveUp = () => {};
+    const givenUp = new Promise((_, reject) => (giveUp = () => reject(cancelled())));
+    signal.addEventListener("abort", giveUp);
+    return Promise.race([result, givenUp]).finally(() => signal.removeEventListener("abort", giveUp));
   }
 
   /** @param {any} data */
@@ -118,6 +122,19 @@ export class Desk {
     }
   }
 
+  /** @param {object} message Throws InvalidOption. */
+  #post(message) {
+    if (this.#broken) {
+      throw this.#broken;
+    }
+    try {
+      this.#worker.postMessage(message);
+    } catch (error) {
+      const { message: why } = /** @type {Error} */ (error);
+      throw invalidOption(`What a call is given must be plain data, without functions and proxies: ${why}`);
+    }
+  }
+
   /** Take no further calls, and end the worker once it has answered those that it has. */
   #retire() {
     this.#isRetired = true;
@@ -131,11 +148,14 @@ export class Desk {
     }
   }
 
-  /** @param {string} why */
+  /** @param {string} [why] of an exception; a script that did not come tells nothing */
   #broke(why) {
-    const error = new ShaderLMError({ code: "InternalError", message: `The worker ended: ${why}. Reload the page.` });
-    this.#calls.forEach((call) => call.reject(error));
+    const error = why
+      ? { code: "InternalError", message: `The worker ended: ${why}. Load the model again.` }
+      : { code: "NetworkError", message: "The worker could not be fetched. Check the connection, and try again." };
+    const broken = (this.#broken ??= new ShaderLMError(error));
+    this.#calls.forEach((call) => call.reject(broken));
     this.#calls.clear();
-    desk = null;
+    this.#retire();
   }
 }
