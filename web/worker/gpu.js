@@ -74,8 +74,9 @@ class Gpu {
   lost(reason, message, onLost) {
     if (!this.closed) {
       const why = message ? `: ${message.trim().replace(/\.$/, "")}` : "";
-      this.failure = failure("DeviceLost", `The GPU went away (${reason || "unknown"})${why}. Load the model again.`);
-      onLost(this.failure.message);
+      const what = `The GPU went away (${reason || "unknown"})${why}.`;
+      this.failure = failure("DeviceLost", `${what} Load the model again.`);
+      onLost(`${what} Answers go on as soon as the model is on another device.`);
     }
   }
 
