@@ -105,6 +105,17 @@ def test_a_local_file_runs_where_there_is_no_room(visitor):
     assert code == "ModelNotFound"
 
 
+def test_a_copy_that_finds_no_room_once_the_file_is_closed_says_so(visitor):
+    tab = visitor.open_tab(quota=4 * CHUNK)
+    codes = tab.evaluate(f"""{FILE}.then(async (file) => {{
+        const {{ file: opened, told }} = await open(file, {{ chunkSize: {CHUNK}, store: true }});
+        opened.close();
+        await opened.finished();
+        return told.notices.map(({{ code }}) => code);
+    }})""")
+    assert codes == ["NoSpace"]
+
+
 def test_models_are_listed_by_last_use_and_deleting_one_frees_its_space(tab, server, url):
     other = server.url("models/other%20one.gguf")
     server.files["other one.gguf"] = OTHER

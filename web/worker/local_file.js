@@ -65,10 +65,9 @@ export class LocalFile {
   /** Nothing is known that it could be held against. */
   async verify() {}
 
-  /** Copying goes on. Idempotent. */
+  /** Copying goes on, and tells what goes wrong. Idempotent. */
   close() {
     this.#report.stop();
-    this.#shelf.silence();
     this.#ended ??= failure("ModelClosed", `${this.name} was closed.`);
   }
 

@@ -131,10 +131,9 @@ export class ModelFile {
     }
   }
 
-  /** The model is loaded, or given up. What has arrived is still stored. Idempotent. */
+  /** The model is loaded, or given up. What has arrived is still stored, or a notice says why not. Idempotent. */
   close() {
     this.#report.stop();
-    this.#shelf.silence();
     this.#end(failure("ModelClosed", `${this.name} was closed.`));
     if (this.#fetching?.received === false) {
       this.#controller.abort();

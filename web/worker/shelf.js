@@ -63,11 +63,6 @@ export class Shelf {
     }
   }
 
-  /** Give notices to nobody from now on. */
-  silence() {
-    this.#onNotice = () => {};
-  }
-
   forget() {
     this.#blobs.clear();
   }
