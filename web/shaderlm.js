@@ -33,7 +33,7 @@ export { Model, ShaderLMError, configure, prepare };
  *   order: one that differs is refused
  * @property {boolean} [verify] hash everything that is stored, not only a sample
  * @property {boolean} [store] keep it in this browser; by default a URL's file is kept and a local one is not
- * @property {(progress: Progress) => void} [onProgress]
+ * @property {(progress: Progress) => void} [onProgress] told until the model is loaded
  * @property {(notice: Notice) => void} [onNotice] told, also later, what went wrong without ending anything
  * @property {AbortSignal} [signal] rejects with the code "Cancelled", and frees everything
  *
@@ -89,12 +89,23 @@ export { Model, ShaderLMError, configure, prepare };
  */
 export async function load(source, { onProgress, onNotice, signal, expected, verify, store, ...options } = {}) {
   const desk = openDesk();
+  /** @type {number | undefined} of the model, once it is loaded, and of the call that loaded it */
+  let number;
   /** @param {any} told */
-  const onEvent = ({ event, ...told }) => (event === "notice" ? onNotice?.(told) : onProgress?.(told));
+  const onEvent = ({ id, event, ...told }) => {
+    const isOfOther = id !== undefined && id !== number;
+    if (event === "notice" && !isOfOther) {
+      onNotice?.(told);
+    } else if (event === "progress" && number === undefined && !isOfOther) {
+      onProgress?.(told);
+    }
+  };
   desk.listeners.add(onEvent);
   try {
     const message = { call: "load", source: placeOf(source), expected, file_options: { verify, store }, options };
-    return new Model(desk, await desk.call(message, { onEvent, signal }), onEvent);
+    const facts = await desk.call(message, { onEvent, signal });
+    number = facts.model;
+    return new Model(desk, facts, onEvent);
   } catch (error) {
     desk.listeners.delete(onEvent);
     throw error;

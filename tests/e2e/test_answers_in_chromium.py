@@ -22,12 +22,18 @@ def tab(browser: tuple[asyncio.Runner, Browser], site: Path) -> Iterator[SiteTab
     """A tab in which `model` is the tiny model, loaded."""
     with serving("--model", str(TINY)) as server:
         tab = SiteTab.open(*browser, server.address)
-        tab.evaluate("async (url) => { globalThis.model = await load(url, { context: 256, kv_dtype: 'f32' }); }", URL)
+        tab.evaluate(LOAD, URL)
         yield tab
         tab.close()
 
 
 URL = f"/models/{TINY.name}"
+LOAD = """async (url) => {
+  Object.assign(globalThis, { notices: [], progress: [] });
+  const onNotice = (notice) => notices.push(notice);
+  const onProgress = (told) => progress.push(told);
+  globalThis.model = await load(url, { context: 256, kv_dtype: "f32", onNotice, onProgress });
+}"""
 
 
 def options(**given: Any) -> dict[str, Any]:
@@ -117,6 +123,7 @@ def test_a_lost_device_is_replaced_and_the_answer_goes_on(tab: SiteTab) -> None:
     undisturbed = tab.evaluate("(options) => model.complete('Once upon a time', options)", given)
     tab.evaluate(
         """(options) => {
+          notices.length = progress.length = 0;
           globalThis.chunks = [];
           globalThis.answering = said(model.stream("Once upon a time", options), chunks);
         }""",
@@ -127,6 +134,10 @@ def test_a_lost_device_is_replaced_and_the_answer_goes_on(tab: SiteTab) -> None:
     answer = tab.evaluate("() => answering")
     assert answer["tokens"] == undisturbed["tokens"]
     assert answer["text"] == undisturbed["text"]
+    [(code, message)] = tab.evaluate("() => notices.map(({ code, message }) => [code, message])")
+    assert code == "DeviceLost"
+    assert message.endswith("Answers go on as soon as the model is on another device.")
+    assert tab.evaluate("() => progress") == []  # which is told of a load alone
 
 
 def test_a_device_may_be_lost_between_a_result_and_its_reading(tab: SiteTab) -> None:

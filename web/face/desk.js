@@ -55,7 +55,7 @@ export class Desk {
   /** @param {Worker} worker */
   constructor(worker) {
     this.#worker = worker;
-    /** @type {Set<(told: Told) => void>} of what belongs to no call: the compiling of kernels, a lost device */
+    /** @type {Set<(told: Told) => void>} of what belongs to no call that lasts: the compiling of kernels, a lost device */
     this.listeners = new Set();
     worker.addEventListener("message", ({ data }) => this.#received(data));
     worker.addEventListener("error", ({ message }) => this.#broke(message));
@@ -112,7 +112,7 @@ export class Desk {
     if (event === "unstarted") {
       this.#retire();
     } else if (!call) {
-      this.listeners.forEach((listen) => listen({ event, ...rest }));
+      this.listeners.forEach((listen) => listen({ id, event, ...rest }));
     } else if (event) {
       call.onEvent?.({ event, ...rest });
     } else {
