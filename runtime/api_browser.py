@@ -30,7 +30,12 @@ async def load_async(
     """
 
     async def reopen() -> tuple[Gpu, ByteSource]:
-        return await browser.open_gpu(), await open_source(source, open_file)
+        gpu = await browser.open_gpu()
+        try:
+            return gpu, await open_source(source, open_file)
+        except BaseException:
+            gpu.close()
+            raise
 
     gpu = await browser.open_gpu()  # first: without one nothing is downloaded
     try:

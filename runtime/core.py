@@ -2,7 +2,8 @@
 
 import operator
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -45,6 +46,7 @@ class Core:
     warnings: tuple[str, ...] = ()  # what a person should know of the device
     reopen: Reopen | None = None  # another device, and the model's bytes again, after the first device was lost
     _template: ChatTemplate | None = field(default=None, init=False)
+    _is_lost: bool = field(default=False, init=False)  # the device, and there is no other yet
 
     def prompt_request(self, prompt: Prompt, options: Mapping[str, Any]) -> Request:
         """A request to go on from a text or from token ids. Raises InvalidOption, TokenizerError."""
@@ -61,11 +63,12 @@ class Core:
         request = self._request(tokenizer.encode(prompt, parse_special=True), drawing, continues=False)
         return replace(request, reasoning=reasoning_of(template.source, prompt, tokenizer))
 
-    def answer(
+    async def answer(
         self, request: Request, cancelled: Cancelled, progress: Progress | None
-    ) -> AsyncIterator[Chunk | Completion]:
+    ) -> AsyncGenerator[Chunk | Completion, None]:
         """Chunks, and last the completion."""
-        return generate(
+        await self._need_device()
+        pieces = generate(
             self.engine,
             self.tokenizer,
             request,
@@ -74,37 +77,52 @@ class Core:
             progress=progress,
             recover=self._recover if self.reopen else None,
         )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     async def prepare(self) -> None:
         """Make the plans that every answer needs, whose kernels some hosts take seconds to compile."""
         await self.engine.plan("prefill", self.engine.deployment.choice.prefill_rows)
         await self.engine.decode_plan(1)
 
+    async def _need_device(self) -> None:
+        """Another device, where the last one was lost and none could be had yet."""
+        if self._is_lost:
+            await self._recover()
+
     async def _recover(self) -> Engine:
         """The model on another device: its weights are read again, its KV cache is empty."""
         assert self.reopen is not None
         lost = self.engine
-        lost.close()
-        self.gpu.close()
+        if not self._is_lost:
+            self._is_lost = True
+            lost.close()
+            self.gpu.close()
         event("recover", file=self.name, adapter=self.gpu.adapter.name)
-        self.gpu, source = await self.reopen()
+        gpu, source = await self.reopen()
         try:
             self.engine = await Engine.load(
-                self.gpu,
+                gpu,
                 replace(lost.model.checkpoint, source=source),
                 context=lost.deployment.context,
                 slots=lost.deployment.slots,
                 kv_dtype=lost.deployment.kv_dtype,
                 dropped_variants=lost.dropped_variants,
             )
+        except BaseException:
+            gpu.close()
+            raise
         finally:
             source.close()
+        self.gpu, self._is_lost = gpu, False
         return self.engine
 
     async def logits(self, prompt: Prompt, *, first: int = 0) -> AsyncIterator[bytes]:
         """Logits after every token of the prompt from `first` on, f32 [rows, vocab] for some rows at a time."""
         request = self.prompt_request(prompt, {})
         check(request, self.engine)
+        await self._need_device()
         sequence = self.engine.open_sequence()
         try:
             self.engine.set_neutral_sampling(sequence)
@@ -118,8 +136,9 @@ class Core:
 
     async def close(self) -> None:
         """Free everything of this model, and the device."""
-        self.engine.close()
-        self.gpu.close()
+        if not self._is_lost:
+            self.engine.close()
+            self.gpu.close()
 
     def text_tokenizer(self) -> Tokenizer:
         """The tokenizer. Raises TokenizerError where the file has none."""

@@ -1,7 +1,7 @@
 """Answers: a prompt's tokens in, text out as it comes, and how it ended."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
@@ -157,7 +157,7 @@ async def generate(
     cancelled: Cancelled = lambda: False,
     progress: Progress | None = None,
     recover: Recover | None = None,
-) -> AsyncIterator[Chunk | Completion]:
+) -> AsyncGenerator[Chunk | Completion, None]:
     """Chunks as they come, and last the Completion. `recover` makes an engine after the device was lost.
 
     Raises PromptTooLong, ContextFull (with the answer so far), InvalidOption, OutOfMemory, DeviceLost.

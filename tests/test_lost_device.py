@@ -7,7 +7,7 @@ import pytest
 
 import shaderlm
 from shaderlm import Model
-from shaderlm.errors import DeviceLost
+from shaderlm.errors import DeviceLost, NoAdapter, OutOfMemory
 from shaderlm.host import ByteSource, Gpu
 from shaderlm.hosts.native import host as native
 from shaderlm.hosts.native.files import FileSource
@@ -90,6 +90,46 @@ def test_the_next_answer_has_a_new_device_after_one_was_lost_in_between(model: M
     again = model.complete(PROMPT, **(OPTIONS | {"reuse_prefix": True}), **GREEDY)
     assert again.tokens == undisturbed.tokens
     assert losses.opened == 1
+
+
+class Refusals(Losses):
+    """As losses; the first other device is not to be had, or has no room for the model."""
+
+    def __init__(self, model: Model, *, what: str) -> None:
+        self.what = what
+        self.refused: list[Gpu] = []
+        super().__init__(model, 5)
+
+    async def reopen(self) -> tuple[Gpu, ByteSource]:
+        gpu, source = await super().reopen()
+        if self.opened == 1:
+            self.refused.append(gpu)
+            if self.what == "no device":
+                gpu.close()
+                raise NoAdapter("There is no adapter.")
+            gpu.create_buffer = self._no_room  # type: ignore[method-assign]
+        return gpu, source
+
+    def _no_room(self, *given: Any) -> Any:
+        raise OutOfMemory("There is no room.")
+
+
+@pytest.mark.parametrize(("what", "error"), [("no device", NoAdapter), ("no room", OutOfMemory)])
+def test_where_no_other_device_can_be_had_the_next_answer_asks_again(model: Model, what: str, error: type) -> None:
+    undisturbed = model.complete(PROMPT, **OPTIONS, **GREEDY)
+    refusals = Refusals(model, what=what)
+    with pytest.raises(error):
+        model.complete(PROMPT, **OPTIONS, **GREEDY)
+    assert set(refusals.refused[0].live_objects().values()) <= {0}
+    assert model.complete(PROMPT, **OPTIONS, **GREEDY).tokens == undisturbed.tokens
+    assert refusals.opened == 2
+
+
+def test_a_model_whose_device_was_lost_for_good_can_be_closed() -> None:
+    with shaderlm.load(TINY, context=128, kv_dtype="f32") as model:
+        Refusals(model, what="no device")
+        with pytest.raises(NoAdapter):
+            model.complete(PROMPT, **OPTIONS, **GREEDY)
 
 
 def test_nothing_of_the_lost_device_stays(model: Model) -> None:
