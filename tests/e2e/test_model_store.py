@@ -161,6 +161,19 @@ def test_finds_are_kept(visitor, tab):
     assert other.evaluate("files.getFind('nothing').then((found) => found === undefined)")
 
 
+def test_finds_of_a_model_go_when_it_is_deleted_or_replaced(tab, server, url):
+    keep = "files.putFind(`words ${key}`, 'of it').then(() => files.putFind('words', 'of all'))"
+    found = "Promise.all(['words', `words ${key}`].map(files.getFind)).then((all) => all.map(String))"
+    for going in (f"files.deleteModel({url!r})", f"load({url!r}, {{ refresh: true }})"):
+        server.files[NAME] = MODEL
+        tab.evaluate(f"load({url!r}, {{ chunkSize: {CHUNK} }}).then((whole) => {{ self.key = whole.key; }})")
+        server.files[NAME] = OTHER
+        tab.evaluate(keep)
+        assert tab.evaluate(found) == ["of all", "of it"]
+        tab.evaluate(going)
+        assert tab.evaluate(found) == ["of all", "undefined"]
+
+
 # Memory
 
 READ_EVERYTHING = """async ([url, step]) => {

@@ -2,10 +2,12 @@
 //
 //   models   by URL: a Manifest
 //   chunks   by [id of the manifest, index]: a Blob
-//   finds    by key: bytes or text
+//   finds    by key: bytes or text; those of a model end with a space and its keyOf, and go when it goes
 //
 // A chunk and its hash in the manifest are written by one transaction, so the hashes tell what is stored. Every
 // function rejects with what IndexedDB says: QuotaExceededError on a full disk, all sorts where storage is refused.
+
+import { keyOf } from "./manifest.js";
 
 const NAME = "shaderlm";
 const VERSION = 1;
@@ -54,7 +56,7 @@ export function allManifests() {
  * @returns {Promise<Manifest>} the one that is there now
  */
 export function takeIn(manifest) {
-  return transact("readwrite", ["models", "chunks"], async (models, chunks) => {
+  return transact("readwrite", ["models", "chunks", "finds"], async (models, chunks, finds) => {
     const there = await models.get(manifest.url);
     if (there?.id === manifest.id) {
       await models.put(manifest);
@@ -64,7 +66,7 @@ export function takeIn(manifest) {
       return there;
     }
     if (there) {
-      await chunks.delete(allOf(there.id));
+      await drop(there, chunks, finds);
     }
     await models.put(manifest);
     return manifest;
@@ -120,12 +122,12 @@ export function getChunk(id, index) {
  * @returns {Promise<boolean>} whether there was one
  */
 export function removeModel(url, id) {
-  return transact("readwrite", ["models", "chunks"], async (models, chunks) => {
+  return transact("readwrite", ["models", "chunks", "finds"], async (models, chunks, finds) => {
     const there = await models.get(url);
     if (!there || (id && there.id !== id)) {
       return false;
     }
-    await chunks.delete(allOf(there.id));
+    await drop(there, chunks, finds);
     await models.delete(url);
     return true;
   });
@@ -139,6 +141,13 @@ export function readFind(key) {
 /** @param {string} key @param {Uint8Array | string} value */
 export function writeFind(key, value) {
   return transact("readwrite", ["finds"], (finds) => finds.put(value, key));
+}
+
+/** Delete what belongs to a manifest. */
+async function drop(manifest, chunks, finds) {
+  await chunks.delete(allOf(manifest.id));
+  const keys = await finds.getAllKeys();
+  await Promise.all(keys.filter((key) => key.endsWith(` ${keyOf(manifest)}`)).map((key) => finds.delete(key)));
 }
 
 function allOf(id) {
@@ -191,7 +200,7 @@ async function transact(mode, names, work) {
 /** An object store whose methods give promises. */
 function asking(store) {
   const ask = (method) => (...values) => answer(store[method](...values));
-  return { get: ask("get"), getAll: ask("getAll"), put: ask("put"), delete: ask("delete") };
+  return Object.fromEntries(["get", "getAll", "getAllKeys", "put", "delete"].map((method) => [method, ask(method)]));
 }
 
 function answer(request) {

@@ -44,8 +44,9 @@ class KeptCodecs:
     def __init__(self, store: Store, file: str, kept: bytes | None) -> None:
         self._store = store
         self._key = _key(file)
-        self._text = kept.decode() if kept else ""
-        self._is_kept = bool(kept)
+        build, _, text = (kept or b"").decode().partition("\n")
+        self._is_kept = build == _build()
+        self._text = text if self._is_kept else ""
 
     @classmethod
     async def open(cls, store: Store, file: str) -> "KeptCodecs":
@@ -65,12 +66,17 @@ class KeptCodecs:
     async def keep(self) -> None:
         """Keep the text for the next visit."""
         if self._text and not self._is_kept:
-            await self._store.put(self._key, self._text.encode())
+            await self._store.put(self._key, f"{_build()}\n{self._text}".encode())
 
 
 def _key(file: str) -> str:
-    """By the file, and by the build of this package: the next may write another `tokenizer.json`."""
-    return f"tokenizer {browser.build} {file}"
+    """By the file, at the end, as database.js expects it of what is deleted with a model."""
+    return f"tokenizer {file}"
+
+
+def _build() -> str:
+    """Of this package: another may write another `tokenizer.json`, which then takes the place of this one's."""
+    return str(browser.build)
 
 
 def open_store() -> BrowserStore:
