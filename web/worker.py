@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from shaderlm.api_browser import inspect_async, load_async
-from shaderlm.errors import ContextFull, ModelClosed, ShaderLMError
+from shaderlm.errors import ContextFull, InvalidOption, ModelClosed, ShaderLMError
 from shaderlm.generation import Chunk, Completion
 from shaderlm.model import AsyncAnswer, AsyncModel
 
 OPENING = ("load", "inspect")  # calls that open a model's file
+OPENING_OPTIONS = ("context", "kv_dtype")
 REPORTING = ("load", "stream", "stream_chat")  # calls that tell of what goes on
 Post = Callable[..., None]  # (kind, JSON): what the page is told about a call
 
@@ -47,6 +48,7 @@ class Desk:
         try:
             given = json.loads(arguments)
             if call in OPENING:
+                check_names(call, given["options"])
                 given |= {"source": source, "open_file": open_file}
                 self.open_for(number)
             if call in REPORTING:
@@ -155,6 +157,15 @@ class Desk:
         return self.models[number]
 
 
+def check_names(call: str, options: dict[str, Any]) -> None:
+    """Raise InvalidOption for what a call that opens a model's file does not know."""
+    for name in options:
+        if name not in OPENING_OPTIONS:
+            raise InvalidOption(
+                f"{call} knows no option {name}. Of the model it takes {' and '.join(OPENING_OPTIONS)}."
+            )
+
+
 def with_ids(options: dict[str, Any]) -> dict[str, Any]:
     """Options as Python has them: the keys of JavaScript's objects are always text."""
     bias = options.get("logit_bias")
@@ -165,12 +176,12 @@ def with_ids(options: dict[str, Any]) -> dict[str, Any]:
 
 def shown(chunk: Chunk) -> dict[str, Any]:
     """A chunk as JavaScript gets it."""
-    told: dict[str, Any] = {"text": chunk.text, "tokens": chunk.tokens}
+    piece: dict[str, Any] = {"text": chunk.text, "tokens": chunk.tokens}
     if chunk.reasoning:
-        told["reasoning"] = chunk.reasoning
+        piece["reasoning"] = chunk.reasoning
     if chunk.logprobs:
-        told["logprobs"] = [asdict(entry) for entry in chunk.logprobs]
-    return told
+        piece["logprobs"] = [asdict(entry) for entry in chunk.logprobs]
+    return piece
 
 
 def told(error: BaseException) -> dict[str, Any]:

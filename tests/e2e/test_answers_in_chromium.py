@@ -107,6 +107,10 @@ def test_errors_carry_the_name_of_their_class(tab: SiteTab) -> None:
     name, code, message = tab.evaluate("() => code(() => model.complete('Once', { top_p: 7 }))")
     assert (name, code) == ("ShaderLMError", "InvalidOption")
     assert "top_p" in message
+    for call in ("load", "inspect"):
+        name, code, message = tab.evaluate(f"(url) => code(() => {call}(url, {{ contxt: 5 }}))", URL)
+        assert (name, code) == ("ShaderLMError", "InvalidOption")
+        assert f"{call} knows no option contxt" in message
     assert tab.evaluate("() => code(() => model.complete('a '.repeat(2000)))")[1] == "PromptTooLong"
     assert tab.evaluate("() => code(() => load('/models/none.gguf'))")[1] == "ModelNotFound"
     assert tab.evaluate("() => code(() => load('/index.html'))")[1] in ("InvalidFile", "ModelNotFound")
