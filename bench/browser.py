@@ -37,7 +37,7 @@ START = "async () => { prepare(); }"
 READY = "async () => { await shaderlm.ready; return { from: shaderlm.from, ms: performance.now() }; }"
 TRANSFERRED = "() => performance.getEntriesByType('resource').reduce((sum, { transferSize }) => sum + transferSize, 0)"
 KEEP_SNAPSHOT = """async (name) => {
-  const cache = await caches.open("shaderlm-snapshot");
+  const cache = await caches.open("shaderlm-snapshot /assets/");
   await cache.add(name);
 }"""
 LOAD = """async (url) => {

@@ -18,7 +18,7 @@ ANSWER = """async ([url, prompt, count]) => {
 }"""
 KEPT = """async () => {
   for (;;) {
-    const cache = await caches.open("shaderlm-snapshot");
+    const cache = await caches.open("shaderlm-snapshot /assets/");
     const [request] = await cache.keys();
     if (request) return request.url;
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -53,7 +53,7 @@ def test_the_second_visit_starts_from_the_snapshot_and_a_broken_one_from_files(t
 
     tab.evaluate(
         """async (url) => {
-          const cache = await caches.open("shaderlm-snapshot");
+          const cache = await caches.open("shaderlm-snapshot /assets/");
           await cache.put(url, new Response(new Uint8Array(1 << 20)));
         }""",
         url,

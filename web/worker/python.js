@@ -6,8 +6,8 @@
 
 import { failure } from "./failure.js";
 
-const CACHE = "shaderlm-snapshot";
-const IDLE = 5000; // ms after a model was loaded
+const CACHE = `shaderlm-snapshot ${new URL("./", import.meta.url).pathname}`; // an origin may hold several sites
+const IDLE = 5000; // ms between looks at whether there is something to do
 const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
 /**
@@ -102,13 +102,19 @@ async function keptSnapshot(assets) {
   }
 }
 
-/** Fetch the snapshot for the next visit, some time after a model was loaded. Nothing hangs on it. */
-export async function keepSnapshot(assets) {
+/**
+ * Fetch the snapshot for the next visit, some time from now, while there is nothing else to do. Nothing hangs on it.
+ *
+ * @param {() => boolean} isIdle
+ */
+export async function keepSnapshot(assets, isIdle) {
   const url = snapshotUrl(assets);
   if (!url || navigator.connection?.saveData) {
     return;
   }
-  await new Promise((resolve) => setTimeout(resolve, IDLE));
+  do {
+    await new Promise((resolve) => setTimeout(resolve, IDLE));
+  } while (!isIdle());
   try {
     const cache = await caches.open(CACHE);
     if (!(await cache.match(url))) {

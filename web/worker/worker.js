@@ -59,7 +59,7 @@ async function receive({ id, call, source, expected, file_options = {}, ...given
       });
     await desk.receive(id, call, JSON.stringify(given), source, openFile, post);
     if (call === "load") {
-      keepSnapshot(SHADERLM_ASSETS);
+      keepSnapshot(SHADERLM_ASSETS, () => signals.size === 0);
     }
   } catch (error) {
     post("error", JSON.stringify({ code: error.code ?? "InternalError", message: error.message }));
