@@ -33,6 +33,7 @@ export { Model, ShaderLMError, configure, prepare };
  *   order: one that differs is refused
  * @property {boolean} [verify] hash everything that is stored, not only a sample
  * @property {boolean} [store] keep it in this browser; by default a URL's file is kept and a local one is not
+ * @property {boolean} [refresh] ask the server whether it has another file by now, though this one is stored whole
  * @property {(progress: Progress) => void} [onProgress] told until the model is loaded
  * @property {(notice: Notice) => void} [onNotice] told, also later, what went wrong without ending anything
  * @property {AbortSignal} [signal] rejects with the code "Cancelled", and frees everything
@@ -87,7 +88,7 @@ export { Model, ShaderLMError, configure, prepare };
  * @param {LoadOptions} [options]
  * @returns {Promise<Model>}
  */
-export async function load(source, { onProgress, onNotice, signal, expected, verify, store, ...options } = {}) {
+export async function load(source, { onProgress, onNotice, signal, expected, verify, store, refresh, ...options } = {}) {
   const desk = openDesk();
   /** @type {number | undefined} of the model, once it is loaded, and of the call that loaded it */
   let number;
@@ -102,7 +103,7 @@ export async function load(source, { onProgress, onNotice, signal, expected, ver
   };
   desk.listeners.add(onEvent);
   try {
-    const message = { call: "load", source: placeOf(source), expected, file_options: { verify, store }, options };
+    const message = { call: "load", source: placeOf(source), expected, file_options: { verify, store, refresh }, options };
     const facts = await desk.call(message, { onEvent, signal });
     number = facts.model;
     return new Model(desk, facts, onEvent);

@@ -118,6 +118,17 @@ def test_a_stored_model_is_listed_until_it_is_deleted(tab: SiteTab, parts: list[
     assert {row["url"] for row in tab.evaluate("() => listModels()")} == set(addresses[1:])
 
 
+def test_only_with_refresh_is_the_server_asked_for_newer_files(tab: SiteTab, parts: list[Path]) -> None:
+    asked: list[tuple[str, str]] = []
+    again = "([url, refresh]) => load(url, { context: 64, refresh }).then((other) => other.unload())"
+    tab.evaluate(again, [url(parts), False])  # stores what an earlier test deleted
+    tab.page.on("request", lambda request: asked.append((request.method, request.url.rsplit("/")[-1])))
+    tab.evaluate(again, [url(parts), False])
+    assert asked == []
+    tab.evaluate(again, [url(parts), True])
+    assert sorted(asked) == [("HEAD", part.name) for part in parts]
+
+
 # OpenAI's shape
 
 
