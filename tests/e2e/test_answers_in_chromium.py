@@ -189,15 +189,18 @@ PYTHON_HEAP = """async () => {
 
 
 def test_an_unloaded_model_frees_its_memory_and_another_takes_its_place(tab: SiteTab) -> None:
-    gone = tab.evaluate(
+    held = tab.evaluate(
         """async (url) => {
-          const other = await load(url, { context: 64 });
-          await other.unload();
-          return await other.complete("Once").then(() => "", ({ code }) => code);
+          globalThis.other = await load(url, { context: 64 });
+          return await other.liveObjects();
         }""",
         URL,
     )
-    assert gone == "ModelClosed"
+    assert held["bytes"] > TINY.stat().st_size / 2
+    tab.evaluate("() => other.unload()")
+    assert tab.worker("() => [shaderlm.gpu.closed, ...shaderlm.gpu.liveObjects()]") == [True, 0, 0, 0, 0, 0]
+    assert tab.worker("async () => (await shaderlm.gpu.device.lost).reason") == "destroyed"
+    assert tab.evaluate("() => other.complete('Once').then(() => '', ({ code }) => code)") == "ModelClosed"
     assert tab.evaluate("() => said(model.stream('Once upon a time', { max_tokens: 3 }))")["text"]
 
 
