@@ -290,7 +290,7 @@ class Answer {
     };
     const content = entries.map(({ token, logprob, top }) => ({
       ...told(token, logprob),
-      top_logprobs: top.map(([other, of_other]) => told(other, of_other)),
+      top_logprobs: top.map(([other, ofOther]) => told(other, ofOther)),
     }));
     return { content, refusal: null };
   }

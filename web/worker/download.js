@@ -1,9 +1,9 @@
 // A run of a file's bytes in whole chunks, in order, through dropped connections.
 
 import { cancelled, failure } from "./failure.js";
-import { room } from "./held.js";
+import { room } from "./heap.js";
 
-/** @typedef {import("./held.js").Bytes} Bytes */
+/** @typedef {import("./heap.js").Bytes} Bytes */
 
 export const PAUSES = [250, 1000, 3000]; // ms before another try, when so many have brought nothing
 

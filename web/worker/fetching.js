@@ -3,14 +3,14 @@
 import { removeModel } from "./database.js";
 import { chunksOf } from "./download.js";
 import { failure } from "./failure.js";
-import { recent, room } from "./held.js";
+import { recent, room } from "./heap.js";
 import { gapsIn, sha256Of, storedBytes } from "./manifest.js";
 import { refuseOtherThanGguf } from "./remote.js";
 
-/** @typedef {import("./held.js").Bytes} Bytes */
+/** @typedef {import("./heap.js").Bytes} Bytes */
 
 export class Fetching {
-  #shelf;
+  #chunks;
   #remote;
   #expected;
   #onArrival;
@@ -18,14 +18,14 @@ export class Fetching {
 
   /**
    * @param {object} parts
-   * @param {import("./shelf.js").Shelf} parts.shelf
+   * @param {import("./chunk_store.js").ChunkStore} parts.chunks
    * @param {import("./remote.js").Remote} parts.remote
    * @param {import("./manifest.js").Expected} [parts.expected]
    * @param {() => void} parts.onArrival
    * @param {(error: Error) => void} parts.onWrong hears of bytes that are refused; what still comes is of no use
    */
-  constructor({ shelf, remote, expected, onArrival, onWrong }) {
-    this.#shelf = shelf;
+  constructor({ chunks, remote, expected, onArrival, onWrong }) {
+    this.#chunks = chunks;
     this.#remote = remote;
     this.#expected = expected;
     this.#onArrival = onArrival;
@@ -43,7 +43,7 @@ export class Fetching {
   async run(how, first) {
     let kept = Promise.resolve();
     try {
-      const gaps = gapsIn(this.#shelf.manifest);
+      const gaps = gapsIn(this.#chunks.manifest);
       /** @type {import("./remote.js").Answer | undefined} */
       let answer = first;
       if (gaps.length === 0) {
@@ -67,7 +67,7 @@ export class Fetching {
   }
 
   #isWorthGoingOn({ code }) {
-    return code === "NetworkError" && this.#shelf.storing && storedBytes(this.#shelf.manifest) > 0;
+    return code === "NetworkError" && this.#chunks.storing && storedBytes(this.#chunks.manifest) > 0;
   }
 
   async #keep(index, bytes) {
@@ -75,13 +75,13 @@ export class Fetching {
     await this.#check(index, bytes, hash);
     this.arrived.set(index, bytes);
     this.#onArrival();
-    await this.#shelf.put(index, bytes, hash);
+    await this.#chunks.put(index, bytes, hash);
     this.arrived.delete(index);
-    recent.put(this.#shelf.manifest.id, index, bytes);
+    recent.put(this.#chunks.manifest.id, index, bytes);
   }
 
   async #check(index, bytes, hash) {
-    const { url, id, name } = this.#shelf.manifest;
+    const { url, id, name } = this.#chunks.manifest;
     try {
       if (index === 0) {
         refuseOtherThanGguf(url, name, bytes);
@@ -89,13 +89,13 @@ export class Fetching {
       if (this.#expected && this.#expected.chunk_sha256[index] !== hash) {
         throw failure(
           "ChecksumMismatch",
-          `${url}: chunk ${index} (bytes ${index * this.#shelf.manifest.chunk_size} on) has the SHA-256 ${hash}, but ` +
+          `${url}: chunk ${index} (bytes ${index * this.#chunks.manifest.chunk_size} on) has the SHA-256 ${hash}, but ` +
             `${this.#expected.chunk_sha256[index]} was published. The file on the server is damaged, or another one: ` +
             "nothing of it is kept. Tell whoever runs this site.",
         );
       }
     } catch (error) {
-      if (this.#shelf.storing) {
+      if (this.#chunks.storing) {
         await removeModel(url, id).catch(() => {});
       }
       throw error;
@@ -104,14 +104,14 @@ export class Fetching {
 
   /** A server that did not say how long the file is has shown it. */
   async #setSize() {
-    const { name, size, sha256, chunk_size } = this.#shelf.manifest;
+    const { name, size, sha256, chunk_size } = this.#chunks.manifest;
     if (size === null) {
-      const last = await this.#shelf.get(sha256.length - 1);
+      const last = await this.#chunks.get(sha256.length - 1);
       if (!last) {
         const what = `The last chunk of ${name}, just stored, cannot be read from this browser's storage.`;
         throw failure("ChecksumMismatch", `${what} Delete this model and download it anew.`);
       }
-      await this.#shelf.setSize((sha256.length - 1) * chunk_size + last.length);
+      await this.#chunks.setSize((sha256.length - 1) * chunk_size + last.length);
     }
   }
 }

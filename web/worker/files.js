@@ -8,7 +8,7 @@ import { PAUSES } from "./download.js";
 import { CHUNK_SIZE, absolute, isComplete, keyOf, storedBytes } from "./manifest.js";
 import { openLocal, openUrl } from "./opening.js";
 
-export { free } from "./held.js";
+export { free } from "./heap.js";
 
 /**
  * @typedef {object} OpenOptions

@@ -7,7 +7,7 @@
 
 import { WANTED_FEATURES, bestAdapter, factsOf, missingWebGpu } from "./adapter.js";
 import { failure } from "./failure.js";
-import { free } from "./held.js";
+import { free } from "./heap.js";
 import { Reminder, tellsLate } from "./reminder.js";
 
 const LARGE = 65536; // bytes that are worth more than the call

@@ -1,15 +1,15 @@
 // An open model file of this computer, dropped or picked: read in slices, never uploaded, copied into storage if asked.
 
 import { cancelled, failure } from "./failure.js";
-import { free } from "./held.js";
+import { free } from "./heap.js";
 import { isComplete, keyOf, sha256Of } from "./manifest.js";
 import { Report, refusePastEnd } from "./model_file.js";
 
-/** @typedef {import("./held.js").Bytes} Bytes */
+/** @typedef {import("./heap.js").Bytes} Bytes */
 
 export class LocalFile {
   #file;
-  #shelf;
+  #chunks;
   #ended;
   #report;
   #finished;
@@ -17,13 +17,13 @@ export class LocalFile {
   /**
    * @param {File} file
    * @param {object} options
-   * @param {import("./shelf.js").Shelf} options.shelf into which it is copied where that stores
+   * @param {import("./chunk_store.js").ChunkStore} options.chunks into which it is copied where that stores
    * @param {AbortSignal} options.signal
    * @param {(progress: import("./model_file.js").Progress) => void} options.onProgress
    */
-  constructor(file, { shelf, signal, onProgress }) {
+  constructor(file, { chunks, signal, onProgress }) {
     this.#file = file;
-    this.#shelf = shelf;
+    this.#chunks = chunks;
     this.#report = new Report({ done: 0, total: file.size, from: "file" }, onProgress);
     signal.addEventListener("abort", () => {
       this.#ended ??= cancelled(`Loading ${this.name}`);
@@ -41,7 +41,7 @@ export class LocalFile {
   }
 
   get key() {
-    return keyOf(this.#shelf.manifest);
+    return keyOf(this.#chunks.manifest);
   }
 
   /** @param {number} offset @param {number} size @returns {Promise<Bytes>} fewer bytes only at the file's end */
@@ -91,17 +91,17 @@ export class LocalFile {
   }
 
   async #copy() {
-    const { manifest } = this.#shelf;
-    for (let index = 0; this.#shelf.storing && !isComplete(manifest); index += 1) {
+    const { manifest } = this.#chunks;
+    for (let index = 0; this.#chunks.storing && !isComplete(manifest); index += 1) {
       if (this.#ended?.code === "Cancelled") {
         throw this.#ended;
       }
-      if (!this.#shelf.has(index)) {
+      if (!this.#chunks.has(index)) {
         const bytes = await this.#slice(index * manifest.chunk_size, (index + 1) * manifest.chunk_size);
-        await this.#shelf.put(index, bytes, await sha256Of(bytes));
+        await this.#chunks.put(index, bytes, await sha256Of(bytes));
         free(bytes);
       }
     }
-    this.#shelf.forget(); // what could not be stored need not be held: the file is there
+    this.#chunks.forget(); // what could not be stored need not be held: the file is there
   }
 }

@@ -3,11 +3,11 @@
 import { PAUSES } from "./download.js";
 import { cancelled, failure } from "./failure.js";
 import { Fetching } from "./fetching.js";
-import { recent } from "./held.js";
+import { recent } from "./heap.js";
 import { keyOf, storedBytes } from "./manifest.js";
 import { Stored } from "./stored.js";
 
-/** @typedef {import("./held.js").Bytes} Bytes */
+/** @typedef {import("./heap.js").Bytes} Bytes */
 
 const TELL = 100; // ms between reports of progress
 
@@ -19,7 +19,7 @@ const TELL = 100; // ms between reports of progress
  */
 
 export class ModelFile {
-  #shelf;
+  #chunks;
   #stored;
   #controller;
   #pauses;
@@ -34,33 +34,33 @@ export class ModelFile {
 
   /**
    * @param {object} parts
-   * @param {import("./shelf.js").Shelf} parts.shelf
+   * @param {import("./chunk_store.js").ChunkStore} parts.chunks
    * @param {import("./remote.js").Remote | null} parts.remote null: what is stored is all there is
    * @param {AbortController} parts.controller ends everything, the remote's requests too
    * @param {number[]} [parts.pauses]
    * @param {(progress: Progress) => void} parts.onProgress
    */
-  constructor({ shelf, remote, controller, pauses = PAUSES, onProgress }) {
-    this.#shelf = shelf;
+  constructor({ chunks, remote, controller, pauses = PAUSES, onProgress }) {
+    this.#chunks = chunks;
     this.#controller = controller;
     this.#pauses = pauses;
-    this.#stored = new Stored(shelf, remote, { pauses, signal: controller.signal });
+    this.#stored = new Stored(chunks, remote, { pauses, signal: controller.signal });
     this.#report = new Report({ done: 0, total: this.size, from: "cache" }, onProgress);
     controller.signal.addEventListener("abort", () => this.#end(cancelled(`Loading ${this.name}`)));
   }
 
   get name() {
-    return this.#shelf.manifest.name;
+    return this.#chunks.manifest.name;
   }
 
   /** In bytes. Not known before the end where a server does not tell; `openModel` waits for it. */
   get size() {
-    return /** @type {number} */ (this.#shelf.manifest.size);
+    return /** @type {number} */ (this.#chunks.manifest.size);
   }
 
   /** What finds that belong to this file are kept under: unique per URL and version. */
   get key() {
-    return keyOf(this.#shelf.manifest);
+    return keyOf(this.#chunks.manifest);
   }
 
   /**
@@ -71,7 +71,7 @@ export class ModelFile {
    * @param {import("./manifest.js").Expected} [expected]
    */
   download(remote, answer, expected) {
-    const { manifest } = this.#shelf;
+    const { manifest } = this.#chunks;
     const { signal } = this.#controller;
     this.#report.begin({ done: storedBytes(manifest), total: manifest.size, from: "network" });
     /** @param {number} bytes */
@@ -82,7 +82,7 @@ export class ModelFile {
       this.#controller.abort();
     };
     const onArrival = () => this.#wake();
-    this.#fetching = new Fetching({ shelf: this.#shelf, remote, expected, onArrival, onWrong });
+    this.#fetching = new Fetching({ chunks: this.#chunks, remote, expected, onArrival, onWrong });
     const how = { chunkSize: manifest.chunk_size, pauses: this.#pauses, signal, onBytes };
     this.#finished = this.#fetching.run(how, answer).then(
       () => this.#report.end(this.size),
@@ -141,13 +141,13 @@ export class ModelFile {
     this.#finished
       .catch(() => {})
       .then(() => {
-        this.#shelf.forget();
-        recent.drop(this.#shelf.manifest.id);
+        this.#chunks.forget();
+        recent.drop(this.#chunks.manifest.id);
       });
   }
 
   async #bytes(start, end) {
-    const size = this.#shelf.manifest.chunk_size;
+    const size = this.#chunks.manifest.chunk_size;
     const bytes = new Uint8Array(end - start);
     for (let index = Math.floor(start / size); index * size < end; index += 1) {
       const at = index * size - start;
@@ -167,7 +167,7 @@ export class ModelFile {
       if (arrived) {
         return arrived;
       }
-      if (this.#shelf.has(index)) {
+      if (this.#chunks.has(index)) {
         const bytes = await this.#stored.chunk(index);
         this.#report.addOnce("cache", index, bytes.length);
         return bytes;

@@ -1,5 +1,6 @@
 // How a model file is opened: what is stored already, what another tab is about to store, what has to be asked for.
 
+import { ChunkStore, noticeOf } from "./chunk_store.js";
 import { changeManifest, findManifest, openDatabase, takeIn } from "./database.js";
 import { patiently } from "./download.js";
 import { cancelled, failure } from "./failure.js";
@@ -8,7 +9,6 @@ import { hold } from "./lock.js";
 import { LOCAL, absolute, agreeing, factsOf, gapsIn, isComplete, newManifest, storedBytes } from "./manifest.js";
 import { ModelFile } from "./model_file.js";
 import { Remote } from "./remote.js";
-import { Shelf, noticeOf } from "./shelf.js";
 
 const LOOK = 500; // ms between looks at what another tab has stored
 
@@ -47,7 +47,7 @@ export async function openLocal(file, given) {
   const facts = { size: file.size, etag: null, lastModified: String(file.lastModified) };
   const fresh = await newManifest(url, facts, given.chunkSize);
   const { manifest, storing } = await begun(fresh, given.store && (await isStoragePossible(file.name, given)), given);
-  return new LocalFile(file, { ...given, shelf: new Shelf(manifest, { ...given, storing }), signal });
+  return new LocalFile(file, { ...given, chunks: new ChunkStore(manifest, { ...given, storing }), signal });
 }
 
 class Opening {
@@ -138,7 +138,7 @@ class Opening {
       release(); // whoever waits gets nothing from here
       this.#given.onNotice(notice);
     };
-    const file = this.#fileOf(new Shelf(manifest, { storing, onNotice }));
+    const file = this.#fileOf(new ChunkStore(manifest, { storing, onNotice }));
     file.download(this.#remote, answer, this.#given.expected);
     file
       .finished()
@@ -186,14 +186,14 @@ class Opening {
   #openStored(manifest) {
     changeManifest(manifest, { last_used: Date.now() }).catch(() => {});
     this.#remote.known = factsOf(manifest, this.#given.expected);
-    return this.#fileOf(new Shelf(manifest, { storing: true, onNotice: this.#given.onNotice }));
+    return this.#fileOf(new ChunkStore(manifest, { storing: true, onNotice: this.#given.onNotice }));
   }
 
-  /** @param {Shelf} shelf */
-  #fileOf(shelf) {
+  /** @param {ChunkStore} chunks */
+  #fileOf(chunks) {
     const remote = this.#url.startsWith(LOCAL) ? null : this.#remote;
     const { pauses, onProgress } = this.#given;
-    return new ModelFile({ shelf, remote, controller: this.#controller, pauses, onProgress });
+    return new ModelFile({ chunks, remote, controller: this.#controller, pauses, onProgress });
   }
 }
 

@@ -2,15 +2,15 @@
 
 import { chunksOf } from "./download.js";
 import { failure } from "./failure.js";
-import { recent, room } from "./held.js";
+import { recent, room } from "./heap.js";
 import { LOCAL, sha256Of } from "./manifest.js";
 
-/** @typedef {import("./held.js").Bytes} Bytes */
+/** @typedef {import("./heap.js").Bytes} Bytes */
 
 const SAMPLE = 4; // chunks that are checked as they are read, chosen anew each time
 
 export class Stored {
-  #shelf;
+  #chunks;
   #remote;
   #how;
   #unchecked; // indices of chunks to be hashed when they are read
@@ -18,12 +18,12 @@ export class Stored {
   #readings = new Map();
 
   /**
-   * @param {import("./shelf.js").Shelf} shelf
+   * @param {import("./chunk_store.js").ChunkStore} chunks
    * @param {import("./remote.js").Remote | null} remote null: the file can't be fetched again
    * @param {Pick<import("./download.js").Run, "pauses" | "signal">} how
    */
-  constructor(shelf, remote, how) {
-    this.#shelf = shelf;
+  constructor(chunks, remote, how) {
+    this.#chunks = chunks;
     this.#remote = remote;
     this.#how = how;
     this.#unchecked = new Set(sampleOf(this.indices(), SAMPLE));
@@ -34,7 +34,7 @@ export class Stored {
    * @returns {Promise<Bytes>} to be copied at once: `recent` owns it
    */
   async chunk(index) {
-    const { id } = this.#shelf.manifest;
+    const { id } = this.#chunks.manifest;
     if (!this.#readings.has(index)) {
       const held = this.#unchecked.has(index) ? undefined : recent.get(id, index);
       if (held) {
@@ -53,13 +53,13 @@ export class Stored {
 
   /** Of what is kept. @returns {number[]} */
   indices() {
-    return this.#shelf.manifest.sha256.flatMap((hash, index) => (hash === null ? [] : [index]));
+    return this.#chunks.manifest.sha256.flatMap((hash, index) => (hash === null ? [] : [index]));
   }
 
   /** @param {number} index */
   async #read(index) {
-    const { id } = this.#shelf.manifest;
-    const bytes = (await this.#intact(index, await this.#shelf.get(index))) ?? (await this.#fetchAgain(index));
+    const { id } = this.#chunks.manifest;
+    const bytes = (await this.#intact(index, await this.#chunks.get(index))) ?? (await this.#fetchAgain(index));
     this.#unchecked.delete(index);
     recent.put(id, index, bytes);
     return bytes;
@@ -72,7 +72,7 @@ export class Stored {
    * @param {Bytes | undefined} bytes
    */
   async #intact(index, bytes) {
-    const { sha256, size, chunk_size } = this.#shelf.manifest;
+    const { sha256, size, chunk_size } = this.#chunks.manifest;
     const length = size === null ? chunk_size : Math.min(chunk_size, size - index * chunk_size);
     const isTrusted = bytes?.length === length && !this.#unchecked.has(index);
     if (bytes && (isTrusted || (await sha256Of(bytes)) === sha256[index])) {
@@ -84,7 +84,7 @@ export class Stored {
 
   /** @param {number} index @returns {Promise<Bytes>} */
   async #fetchAgain(index) {
-    const { name, url, chunk_size, sha256 } = this.#shelf.manifest;
+    const { name, url, chunk_size, sha256 } = this.#chunks.manifest;
     const damaged = `Chunk ${index} of ${name} (bytes ${index * chunk_size} on) is damaged in this browser's storage`;
     let bytes;
     try {
@@ -102,13 +102,13 @@ export class Stored {
       const what = `${damaged}, and the server has other bytes there by now. Delete this model and download it anew.`;
       throw failure("ChecksumMismatch", what);
     }
-    await this.#shelf.put(index, bytes, hash);
+    await this.#chunks.put(index, bytes, hash);
     return bytes;
   }
 
   /** @param {number} index @returns {Promise<Bytes>} */
   async #fetch(index) {
-    const { chunk_size: chunkSize, size } = this.#shelf.manifest;
+    const { chunk_size: chunkSize, size } = this.#chunks.manifest;
     if (!this.#remote) {
       throw failure("ModelNotFound", "it came from a file on this computer.");
     }

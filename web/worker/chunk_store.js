@@ -5,9 +5,9 @@ import { changeManifest, getChunk, putChunk } from "./database.js";
 import { inMegabytes } from "./failure.js";
 import { storedBytes } from "./manifest.js";
 
-/** @typedef {import("./held.js").Bytes} Bytes */
+/** @typedef {import("./heap.js").Bytes} Bytes */
 
-export class Shelf {
+export class ChunkStore {
   #blobs = new Map();
   #onNotice;
 
