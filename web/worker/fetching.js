@@ -89,8 +89,8 @@ export class Fetching {
       if (this.#expected && this.#expected.chunk_sha256[index] !== hash) {
         throw failure(
           "ChecksumMismatch",
-          `${url}: chunk ${index} (bytes ${index * this.#chunks.manifest.chunk_size} on) has the SHA-256 ${hash}, but ` +
-            `${this.#expected.chunk_sha256[index]} was published. The file on the server is damaged, or another one: ` +
+          `${url}: chunk ${index} (bytes ${index * this.#chunks.manifest.chunk_size} on) has the SHA-256 ${hash}, ` +
+            `but ${this.#expected.chunk_sha256[index]} was published. The file on the server is damaged, or another one: ` +
             "nothing of it is kept. Tell whoever runs this site.",
         );
       }

@@ -12,7 +12,7 @@ const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
 /**
  * @param {{ pyodide: string, packages: string[], snapshot: string | null }} assets relative to this file's URL
- * @returns {Promise<{ pyodide: object, from: "snapshot" | "files" }>} Throws NoWebAssembly, NetworkError.
+ * @returns {Promise<{ pyodide: object, from: "snapshot" | "files" }>} Throws NoWebAssembly, NetworkError, OutOfMemory.
  */
 export async function startPython(assets) {
   await needWebAssembly();
@@ -21,24 +21,27 @@ export async function startPython(assets) {
   let isBroken = false;
   if (snapshot) {
     try {
-      return { pyodide: await started(indexURL, assets.packages, { _loadSnapshot: snapshot }), from: "snapshot" };
+      return { pyodide: await started(indexURL, assets.packages, snapshot), from: "snapshot" };
     } catch (error) {
       console.warn(`The memory snapshot is of no use here, and Python starts from its files: ${error.message}`);
       isBroken = error.code !== "NetworkError";
     }
   }
-  const pyodide = await fetched(indexURL, () => started(indexURL, assets.packages, {}));
+  const pyodide = await fetched(indexURL, () => started(indexURL, assets.packages));
   if (isBroken) {
     await caches.delete(CACHE); // what it needs besides could be fetched
   }
   return { pyodide, from: "files" };
 }
 
-/** Pyodide with our packages, which a snapshot holds the modules of, but not the files that lie beside them. */
-async function started(indexURL, packages, options) {
+/** Pyodide with our packages. */
+async function started(indexURL, packages, snapshot = null) {
   const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
+  const options = snapshot ? { _loadSnapshot: snapshot } : { packages };
   const pyodide = await orRefused(() => loadPyodide({ indexURL, packageBaseUrl: indexURL, ...options }));
-  await pyodide.loadPackage(packages, { messageCallback: () => {} });
+  if (snapshot) {
+    await pyodide.loadPackage(packages, { messageCallback: () => {} }); // it holds modules, not the files beside them
+  }
   const missing = packages.filter((name) => !(name in pyodide.loadedPackages)); // nothing is thrown for them
   if (missing.length) {
     throw failure("NetworkError", `${missing.join(", ")} did not arrive`);
@@ -69,10 +72,11 @@ async function fetched(indexURL, start) {
     return await start();
   } catch (error) {
     if (error instanceof RangeError) {
-      throw failure("OutOfMemory", `This browser has no memory for Python: ${error.message}. Close other tabs, and try again.`);
+      const message = `This browser has no memory for Python: ${error.message}. Close other tabs, and try again.`;
+      throw failure("OutOfMemory", message);
     }
-    const why = error?.message ?? error;
-    throw failure("NetworkError", `Python could not be fetched from ${indexURL}: ${why}. Check the connection, and try again.`);
+    const message = `Python could not be fetched from ${indexURL}: ${error?.message ?? error}.`;
+    throw failure("NetworkError", `${message} Check the connection, and try again.`);
   }
 }
 
