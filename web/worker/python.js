@@ -34,8 +34,8 @@ export async function startPython(assets) {
   return { pyodide, from: "files" };
 }
 
-/** Pyodide with our packages. */
-async function started(indexURL, packages, snapshot = null) {
+/** Pyodide with our packages. @param {Uint8Array} [snapshot] */
+async function started(indexURL, packages, snapshot) {
   const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
   const options = snapshot ? { _loadSnapshot: snapshot } : { packages };
   const pyodide = await orRefused(() => loadPyodide({ indexURL, packageBaseUrl: indexURL, ...options }));
