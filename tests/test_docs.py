@@ -12,6 +12,7 @@ import pytest
 import shaderlm
 from shaderlm.tensors import WEIGHT_TYPES
 from tiny_model import TINY
+from web.policy import policy
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
@@ -68,6 +69,11 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert len(links) > 5
     missing = [f"{page.name}: {at}" for page, at in links if "://" not in at and not (page.parent / at).exists()]
     assert not missing
+
+
+def test_the_servers_example_sends_the_policy() -> None:
+    page = (ROOT / "docs" / "hosting.md").read_text("utf-8")
+    assert f"add_header Content-Security-Policy \"{policy([])}; frame-ancestors 'self'\";" in page
 
 
 # Weight types

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from shaderlm.server import static
 from split_files import split
 from tiny_model import TINY
 from tools.describe_model import entry
@@ -213,6 +214,17 @@ def test_the_service_worker_keeps_every_file_that_a_visit_needs(site, manifest):
         if name not in ("sw.js", "site.json", "_headers") and "/snapshot-" not in name
     }
     assert dict(told) == expected
+
+
+def test_headers_keep_each_asset_for_ever_but_the_worker_with_its_policy(site):
+    rows = re.findall(r"^/(\S*)\n  Cache-Control: (.*)$", (site / "_headers").read_text(), re.MULTILINE)
+    caching = dict(rows)
+    assert len(caching) == len(rows)  # a header that came twice would be joined
+    for path in (site / "assets").iterdir():
+        if path.suffix not in (".br", ".gz"):
+            told = caching[f"assets/{path.name}{'/*' if path.is_dir() else ''}"]
+            assert told == ("no-cache" if path.name.startswith("worker-") else static.FOR_EVER), path.name
+    assert caching[""] == caching["index.html"] == caching["site.json"] == "no-cache"
 
 
 def test_the_policy_lets_in_the_origins_of_models_and_nothing_inline(site):

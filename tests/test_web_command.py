@@ -69,9 +69,10 @@ def test_types_are_those_that_browsers_want(server, site, ending, kind):
             assert server.get(f"/{path.relative_to(site).as_posix()}", method="HEAD").headers["content-type"] == kind
 
 
-def test_what_has_a_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_anew(server, wasm):
+def test_what_has_a_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_anew(server, site, wasm):
     assert "immutable" in server.get(f"/{wasm}", method="HEAD").headers["cache-control"]
-    for path in ("/manifest.json", "/site.json", MODEL):
+    [worker] = site.glob("assets/worker-*.js")  # with it comes the policy that holds for it
+    for path in ("/manifest.json", "/site.json", MODEL, f"/assets/{worker.name}"):
         assert server.get(path, method="HEAD").headers["cache-control"] == "no-cache", path
 
 

@@ -1,7 +1,8 @@
 """The site for browsers and its default model, served to this machine: what a static host does, and no more.
 
 Files come with an ETag, in ranges, and compressed where a twin lies beside them (`.br`, `.gz`). What has a hash in its
-name may be kept for ever, the rest is asked for anew. Models lie under /models/, each by the name of its file.
+name may be kept for ever, the rest is asked for anew: the worker's script, too, because its answer carries the policy that
+holds for the worker, and that changes with site.json. Models lie under /models/, each by the name of its file.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ OTHER_TYPE = "application/octet-stream"
 FOR_EVER = "public, max-age=31536000, immutable"
 ANEW = "no-cache"
 SETTINGS = "site.json"
+WORKER = "assets/worker-"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -79,12 +81,17 @@ def application(site: Site, *, local: bool) -> web.Application:
         found = site_file(site.folder, name)
         if found is None:
             raise web.HTTPNotFound
-        return File(found, FOR_EVER if name.startswith("assets/") else ANEW)
+        return File(found, caching_of(name))
 
     app.router.add_get(f"/{SETTINGS}", settings)
     app.router.add_get("/models/{name}", model)
     app.router.add_get("/{name:.*}", file)
     return app
+
+
+def caching_of(name: str) -> str:
+    """The Cache-Control of one of the site's files."""
+    return FOR_EVER if name.startswith("assets/") and not name.startswith(WORKER) else ANEW
 
 
 def site_file(folder: Path, name: str) -> Path | None:
@@ -182,10 +189,10 @@ def is_local(host: str) -> bool:
 
 async def serve(app: web.Application, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until cancelled; `ready` is told the address. Port 0 is any free one. Raises OSError where one is taken."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=1.0).start()
+        await web.TCPSite(runner, host, port).start()
         taken = runner.addresses[0][1]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{taken}/")
         await asyncio.Event().wait()

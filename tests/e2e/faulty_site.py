@@ -23,6 +23,7 @@ class FaultySite(Line):
     models: dict[str, bytes] = field(default_factory=dict)
     refusals: dict[str, int] = field(default_factory=dict)  # statuses of models that are never given
     replaced: dict[str, bytes] = field(default_factory=dict)  # files that are not as the folder has them
+    redirects: dict[str, str] = field(default_factory=dict)  # paths that are sent to others
     ranges: list[str | None] = field(default_factory=list)  # of models that were asked for
     address: str = ""
 
@@ -31,7 +32,8 @@ class _Handler(ByteHandler):
     def get(self) -> None:
         site = self.line
         assert isinstance(site, FaultySite)
-        path = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
+        asked = unquote(urlsplit(self.path).path)
+        path = asked.removeprefix("/") or "index.html"
         file = site.folder / path
         kind = {"Content-Type": TYPES.get(file.suffix, OTHER_TYPE), "Cache-Control": "no-cache"}
         if path.removeprefix("models/") in site.refusals:
@@ -39,6 +41,8 @@ class _Handler(ByteHandler):
         elif path.startswith("models/") and path.removeprefix("models/") in site.models:
             site.ranges.append(self.headers.get("range"))
             self.send_file(site.models[path.removeprefix("models/")], {**kind, "ETag": '"one"'})
+        elif asked in site.redirects:
+            self.send_answer(308, {"Location": site.redirects[asked]})
         elif path in site.replaced:
             self.send_answer(200, kind, site.replaced[path])
         elif file.is_file():

@@ -1,14 +1,19 @@
 """What the service worker keeps: the page opens without a network, and is always of one version."""
 
+import asyncio
 import hashlib
 import json
 import re
 from base64 import b64encode
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from faulty_site import FaultySite
+from model_server import ModelBytes
 from reader import Reader, visit
 
+from shaderlm.server import static
 from site_server import serving
 from tiny_model import TINY, goldens
 
@@ -77,6 +82,44 @@ async def test_the_newest_settings_are_taken_and_models_pass_by(browser, faulty)
         ".map(({ url }) => new URL(url).pathname)))).then((all) => all.flat())"
     )
     assert sorted(names) == sorted([*kept_files(faulty.folder), "/site.json"])
+    await reader.context.close()
+
+
+async def test_a_host_that_sends_index_html_to_the_folder_loses_nothing(browser, faulty):
+    faulty.redirects["/index.html"] = "/"
+    reader = await visit(browser[1], faulty.address)
+    await kept(reader)
+    await reader.page.reload()
+    await reader.see("Ready: ")
+    assert await reader.page.evaluate(TITLE) == "shaderlm"
+    await reader.context.close()
+
+
+@asynccontextmanager
+async def allowing(site: Path, origins: Sequence[str], port: int = 0) -> AsyncIterator[str]:
+    """The address of `shaderlm web` with these `origins` in site.json."""
+    app = static.application(static.Site(site, {}, {"origins": origins}), local=True)
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(static.serve(app, "127.0.0.1", port, address.set_result))
+    yield await address
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_origins_that_are_allowed_later_hold_for_those_who_were_there_before(browser, site, elsewhere):
+    """The policy that holds for the worker came with its script, which browsers and the service worker keep."""
+    elsewhere.files[TINY.name] = ModelBytes(TINY.read_bytes())
+    async with allowing(site, []) as address:
+        reader = await visit(browser[1], address)
+        await kept(reader)
+        await reader.page.reload()  # the worker comes from what is kept
+        await reader.page.wait_for_function("async () => Boolean(await navigator.serviceWorker.controller)")
+        await reader.load_address(elsewhere.url(f"models/{TINY.name}"))
+        await reader.see("does not load models from")
+    async with allowing(site, [elsewhere.address], int(address.rstrip("/").rsplit(":", 1)[1])):
+        await reader.page.reload()
+        await reader.load_address(elsewhere.url(f"models/{TINY.name}"))
+        await reader.prompt.wait_for()
     await reader.context.close()
 
 

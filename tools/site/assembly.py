@@ -17,6 +17,7 @@ SNAPSHOT = WORK / "snapshot"
 SNAPSHOT_SOURCES = ("snapshot.mjs", "import_package.py")
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 MANIFEST = "manifest.json"
+WORKER = "assets/worker-"
 # Under the same names in every version.
 ENTRY_POINTS = ("index.html", "shaderlm.js", "python-host.js", "sw.js", "site.json", MANIFEST)
 UNCOMPRESSED = {MANIFEST, "_headers", "site.json"}  # people edit the last two, and a twin would stay as it was
@@ -30,10 +31,10 @@ def assemble(node: nodes.Node, folder: Path, *, python: list[Path]) -> Manifest:
     pyodide = place_pyodide(folder, python)
     rules = policy(settings["origins"])
     shutil.copy(nodes.SOURCES / "site.json", folder)
-    (folder / "_headers").write_text(headers(rules))
     packages = sorted(json.loads((folder / "assets" / pyodide / "pyodide-lock.json").read_text())["packages"])
     snapshot = place_snapshot(node, folder / "assets", pyodide)
     bundle(node, folder, {"pyodide": f"{pyodide}/", "packages": packages, "snapshot": snapshot}, rules)
+    (folder / "_headers").write_text(headers(rules, folder / "assets"))
     manifest = add_twins(node, folder)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
@@ -84,17 +85,22 @@ def bundle(node: nodes.Node, folder: Path, assets: dict[str, Any], rules: str) -
     nodes.run_script(node, "bundle.mjs", str(settings))
 
 
-def headers(rules: str) -> str:
-    """For hosts that read such a file: what the server of `shaderlm web` says. No header comes twice."""
-    anew = "".join(f"/{name}\n  Cache-Control: no-cache\n" for name in ("", *ENTRY_POINTS))
+def headers(rules: str, assets: Path) -> str:
+    """For hosts that read such a file: what the server of `shaderlm web` says. No header comes twice.
+
+    The worker's script is asked for anew: its answer carries the policy that holds for the worker.
+    """
+    paths = [f"assets/{path.name}{'/*' if path.is_dir() else ''}" for path in sorted(assets.iterdir())]
+    lasting = [path for path in paths if not path.startswith(WORKER)]
+    others = ("", *ENTRY_POINTS, *(path for path in paths if path.startswith(WORKER)))
+    anew = "".join(f"/{path}\n  Cache-Control: no-cache\n" for path in others)
+    kept = "".join(f"/{path}\n  Cache-Control: public, max-age=31536000, immutable\n" for path in lasting)
     return (
         "/*\n"
         f"  Content-Security-Policy: {rules}; frame-ancestors 'self'\n"
         "  X-Content-Type-Options: nosniff\n"
         "  Referrer-Policy: no-referrer\n"
-        f"{anew}"
-        "/assets/*\n"
-        "  Cache-Control: public, max-age=31536000, immutable\n"
+        f"{anew}{kept}"
     )
 
 
