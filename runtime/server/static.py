@@ -1,8 +1,8 @@
 """The site for browsers and its default model, served to this machine: what a static host does, and no more.
 
 Files come with an ETag, in ranges, and compressed where a twin lies beside them (`.br`, `.gz`). What has a hash in its
-name may be kept for ever, the rest is asked for anew: the worker's script, too, because its answer carries the policy that
-holds for the worker, and that changes with site.json. Models lie under /models/, each by the name of its file.
+name may be kept for ever, the rest is asked for anew: the worker's script, too, because its answer carries the policy
+that holds for the worker, and that changes with site.json. Models lie under /models/, each by the name of its file.
 """
 
 import asyncio

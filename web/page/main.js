@@ -78,6 +78,8 @@ function start(chosen) {
   if (chosen.url || chosen.store) {
     navigator.storage?.persist?.().catch(() => {}); // models are not thrown away for want of space
   }
+  show(find("to-models"), false); // both lead to a chat, or speak of a model, that is gone
+  show(find("new-chat"), false);
   loading.start(chosen);
   showStart();
 }
