@@ -81,6 +81,7 @@ def test_the_default_model_comes_first_and_addresses_are_whole(node):
             {"name": "second", "title": "Second", "url": "models/second.gguf", "size": 2, "chunk_size": 4}
             | {"chunk_sha256": ["00"]},
             {"name": "without an address"},
+            {"name": "of an address that is none", "url": "https://["},
             {"name": "third", "url": "third-00001-of-00002.gguf", "size": 3, "files": [{"size": 1}, {"size": 2}]},
         ],
     }
@@ -91,6 +92,25 @@ def test_the_default_model_comes_first_and_addresses_are_whole(node):
     assert (third["size"], third["expected"]) == (3, [{"size": 1}, {"size": 2}])
     assert (first["title"], "expected" in first) == ("first", False)
     assert (found["title"], found["origins"], found["notice"]) == ("shaderlm", [], "")
+
+
+def test_a_logo_that_has_no_address_leaves_the_models(node):
+    settings = {"logo": "//", "catalogue": [{"url": "a.gguf"}]}
+    found = evaluate(node, "site.js", f"understood({json.dumps(settings)}, {json.dumps(BASE)})")
+    assert (found["logo"], [row["url"] for row in found["catalogue"]]) == ("", [f"{BASE}a.gguf"])
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://a.example/b/c%20d.gguf?x=1", "c d.gguf"),
+        ("https://a.example/50%.gguf", "50%.gguf"),
+        ("local:what%20else.gguf?7-1", "what else.gguf"),
+        ("https://a.example/", "a.example"),
+    ],
+)
+def test_a_models_name_is_the_last_piece_of_its_address(node, address, name):
+    assert evaluate(node, "../addresses.js", f"nameOf({json.dumps(address)})") == name
 
 
 def test_numbers_are_short(node):

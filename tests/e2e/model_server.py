@@ -98,7 +98,8 @@ class _Handler(ByteHandler):
         if path.startswith("models/"):
             self._send_model(path.removeprefix("models/"))
             return
-        file = SOURCES / path if path.startswith("worker/") else PAGE / (path or "index.html")
+        own = PAGE / (path or "index.html")
+        file = own if own.is_file() else SOURCES / path
         if file.is_file():
             self.send_answer(200, {"Content-Type": CONTENT_TYPES[file.suffix]}, file.read_bytes())
         else:

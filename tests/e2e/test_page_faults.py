@@ -168,6 +168,36 @@ async def test_each_fault_of_a_file_has_its_message(browser, faulty):
     await reader.context.close()
 
 
+async def test_without_a_model_nothing_leads_to_a_chat(browser, faulty):
+    reader = await visit(browser[1], faulty.address)
+    await reader.start_default()
+    named, new_chat = reader.button(re.compile("^Model: ")), reader.button("New chat")
+    assert await new_chat.is_visible()
+    await named.click()
+    await reader.load_address(f"{faulty.address}models/late.gguf")  # in place of the other
+    await reader.see("There is no such model")
+    assert not await named.is_visible()
+    assert not await new_chat.is_visible()
+    await reader.button("Close").click()
+    assert not await new_chat.is_visible()
+    faulty.models["late.gguf"] = TINY.read_bytes()
+    await reader.load_address(f"{faulty.address}models/late.gguf")
+    await new_chat.click()
+    assert await reader.say(CHAT.messages[-1]["content"])
+    await reader.context.close()
+
+
+async def test_a_stray_percent_sign_in_an_address_does_no_harm(browser, faulty):
+    faulty.models["50%.gguf"] = TINY.read_bytes()
+    reader = await visit(browser[1], faulty.address)
+    await reader.load_address(f"{faulty.address}models/50%.gguf")
+    await reader.prompt.wait_for()
+    await reader.button("Model: 50%.gguf. Choose another").click()
+    await reader.page.locator("#stored li", has_text="50%.gguf").wait_for()
+    assert reader.complaints == []
+    await reader.context.close()
+
+
 async def test_a_model_that_is_not_there_can_be_tried_again(browser, faulty):
     reader = await visit(browser[1], faulty.address)
     await reader.load_address(f"{faulty.address}models/late.gguf")

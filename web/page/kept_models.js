@@ -1,7 +1,7 @@
 // Models that are kept in this browser: files that are parts of one are one model.
 
+import { nameOf } from "../addresses.js";
 import { partOf } from "../parts.js";
-import { fileName } from "./site.js";
 
 /** @typedef {import("../shaderlm.js").StoredModel} StoredFile */
 
@@ -23,13 +23,13 @@ export function modelsOf(files) {
 
 /** What the addresses of a model's files have in common. @param {StoredFile} file */
 function modelKey({ url }) {
-  const part = partOf(fileName(url));
+  const part = partOf(nameOf(url));
   return part ? `${url.slice(0, url.search(/[^/:]*$/))}${part.model} ${part.count}` : url;
 }
 
 /** @param {StoredFile[]} files of one model @returns {KeptModel} */
 function modelOf(files) {
-  const numbered = files.map((file) => ({ ...file, ...(partOf(fileName(file.url)) ?? { number: 1, count: 1 }) }));
+  const numbered = files.map((file) => ({ ...file, ...(partOf(nameOf(file.url)) ?? { number: 1, count: 1 }) }));
   numbered.sort((one, other) => one.number - other.number); // the last used first, where a part is there twice
   const parts = numbered.filter(({ number }, at) => number !== numbered[at - 1]?.number);
   const [{ url, count }] = parts;

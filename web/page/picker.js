@@ -1,9 +1,10 @@
 // The models that the reader can choose from: the site's catalogue, what is kept here, an address, a file.
 
+import { nameOf } from "../addresses.js";
 import { deleteModel, listModels } from "../shaderlm.js";
 import { button, element, find, show } from "./dom.js";
 import { modelsOf } from "./kept_models.js";
-import { addressOf, fileName, isAllowed } from "./site.js";
+import { addressOf, isAllowed } from "./site.js";
 import { texts } from "./texts.js";
 
 export class Picker {
@@ -47,7 +48,7 @@ export class Picker {
   sourceOf(url) {
     const entry = this.#site.catalogue.find((known) => known.url === url);
     const kept = this.#stored.find((model) => model.url === url);
-    return { name: entry?.title ?? fileName(url), url, place: kept?.place ?? url, expected: entry?.expected };
+    return { name: entry?.title ?? nameOf(url), url, place: kept?.place ?? url, expected: entry?.expected };
   }
 
   /** Whether a model is kept whole. @param {string} url */

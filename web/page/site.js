@@ -46,7 +46,8 @@ export async function readSite(base = document.baseURI) {
  * @returns {Site}
  */
 export function understood(settings, base) {
-  const catalogue = (settings.catalogue ?? []).filter((entry) => entry?.url).map((entry) => entryOf(entry, base));
+  const rows = (settings.catalogue ?? []).filter((row) => row?.url).map((row) => entryOf(row, base));
+  const catalogue = rows.filter((entry) => entry !== null);
   const first = catalogue.findIndex(({ name }) => name === settings.model);
   if (first > 0) {
     catalogue.unshift(...catalogue.splice(first, 1));
@@ -54,17 +55,28 @@ export function understood(settings, base) {
   return {
     title: settings.title || "shaderlm",
     notice: settings.notice || "",
-    logo: settings.logo ? new URL(settings.logo, base).href : "",
+    logo: (settings.logo && whole(settings.logo, base)) || "",
     origins: settings.origins ?? [],
     catalogue,
     broken: false,
   };
 }
 
-/** @returns {Entry} */
+/** @returns {Entry | null} null for a row that leads nowhere */
 function entryOf({ name, title, url, size, licence, chunk_size, chunk_sha256, files }, base) {
   const expected = files ?? (chunk_sha256 ? { size, chunk_size, chunk_sha256 } : undefined);
-  return { name, title: title ?? name ?? url, url: new URL(url, base).href, size, licence, expected };
+  const address = whole(url, base);
+  return address === null ? null : { name, title: title ?? name ?? url, url: address, size, licence, expected };
+}
+
+/** An address of site.json in full; null for what is none. @param {string} address @param {string} base */
+function whole(address, base) {
+  try {
+    return new URL(address, base).href;
+  } catch {
+    console.error(`site.json: ${JSON.stringify(address)} is no address, and is left out.`);
+    return null;
+  }
 }
 
 /** The address of a file that somebody typed; null for what is none. A page of Hugging Face leads to its file. @param {string} text */
@@ -95,9 +107,4 @@ function matches(url, origin) {
   }
   const isHost = wildcard ? url.hostname.endsWith(`.${host}`) : url.hostname === host;
   return isHost && (port === "*" || (port ?? "") === url.port);
-}
-
-/** The name of a model's file. @param {string} url */
-export function fileName(url) {
-  return decodeURIComponent(new URL(url).pathname.split("/").at(-1) ?? "");
 }

@@ -1,5 +1,6 @@
 // Manifests: what is known of a file and of its chunks. Pure functions, but for the clock and the random name.
 
+import { nameOf } from "../addresses.js";
 import { failure } from "./failure.js";
 
 /** @typedef {import("./database.js").Manifest} Manifest */
@@ -121,17 +122,6 @@ export function absolute(url) {
     return Object.assign(new URL(url, base), { hash: "" }).href;
   } catch {
     throw failure("InvalidOption", `source: ${JSON.stringify(url)} is no URL.`);
-  }
-}
-
-/** The last piece of a URL's path. @param {string} url */
-export function nameOf(url) {
-  const { pathname, hostname } = new URL(url);
-  const last = pathname.split("/").filter(Boolean).at(-1) ?? hostname;
-  try {
-    return decodeURIComponent(last);
-  } catch {
-    return last; // a stray percent sign
   }
 }
 

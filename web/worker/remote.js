@@ -1,7 +1,7 @@
 // A file on a server: requests for its bytes, and what the answers say.
 
+import { nameOf } from "../addresses.js";
 import { cancelled, failure } from "./failure.js";
-import { nameOf } from "./manifest.js";
 import { pieces } from "./pieces.js";
 
 const SILENCE = 60_000; // ms without a byte, after which a connection counts as dropped

@@ -4,8 +4,8 @@
 
 import * as files from "./files.js";
 import { moduleForPython } from "./for_python.js";
-import { nameOf } from "./manifest.js";
 import { keepSnapshot, startPython } from "./python.js";
+import { nameOf } from "../addresses.js";
 import { partOf } from "../parts.js";
 
 /* global SHADERLM_ASSETS */
