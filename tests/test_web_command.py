@@ -219,6 +219,15 @@ def test_the_model_that_is_named_is_the_pages_default(server, site):
     assert told["catalogue"][1:] == json.loads((site / "site.json").read_text())["catalogue"]
 
 
+def test_a_models_address_is_that_of_its_file_whatever_its_name(site, tmp_path):
+    file = tmp_path / "a#1 50%?.gguf" if os.name != "nt" else tmp_path / "a#1 50%.gguf"
+    file.symlink_to(TINY)
+    with serving("--model", str(file)) as running:
+        row = json.loads(running.get("/site.json").body)["catalogue"][0]
+        assert row["name"] == file.name
+        assert running.get(f"/{row['url']}").body == TINY.read_bytes()
+
+
 def test_without_a_name_it_is_the_catalogues(site, smollm2):
     with serving() as running:
         told = json.loads(running.get("/site.json").body)
@@ -274,7 +283,13 @@ def test_a_browser_is_opened_where_it_can_be_seen(monkeypatch):
 def test_settings_that_are_broken_are_named(site, tmp_path, capsys, monkeypatch):
     (tmp_path / "manifest.json").write_text("{}")
     monkeypatch.setattr("shaderlm.server.places.INSIDE", tmp_path)
-    for text, says in [("{", "Expecting property name"), ('{"origins": ["*"]}', "'*' in \"origins\" is no origin")]:
+    for text, says in [
+        ("{", "Expecting property name"),
+        ('{"origins": ["*"]}', "'*' in \"origins\" is no origin"),
+        ('{"origins": null}', '"origins" has to be a list, not null'),
+        ('{"catalogue": {}}', '"catalogue" has to be a list, not {}'),
+        ("[1]", "it has to be an object with fields, not [1]"),
+    ]:
         (tmp_path / "site.json").write_text(text)
         done = CommandLine(capsys, monkeypatch).run("web", "--no-open", "--model", str(TINY))
         assert (done.code, done.out) == (2, "")

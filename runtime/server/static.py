@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -56,11 +57,23 @@ def open_site(folder: Path, models: Sequence[Path], name: str | None) -> Site:
 
     Raises OSError or ValueError for a site.json that cannot be read.
     """
-    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    settings = read_settings(folder / SETTINGS)
     if name is not None:
-        entry = {"name": name, "url": f"models/{models[0].name}", "size": sum(path.stat().st_size for path in models)}
+        url = f"models/{quote(models[0].name)}"
+        entry = {"name": name, "url": url, "size": sum(path.stat().st_size for path in models)}
         settings = {**settings, "model": name, "catalogue": [entry, *settings.get("catalogue", [])]}
     return Site(folder, {path.name: path for path in models}, settings)
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """What site.json says. Raises OSError for one that cannot be read, ValueError for one of another shape."""
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict):
+        raise ValueError(f"it has to be an object with fields, not {json.dumps(settings)[:40]}")
+    for name in ("origins", "catalogue"):
+        if not isinstance(settings.get(name, []), list):
+            raise ValueError(f'"{name}" has to be a list, not {json.dumps(settings[name])[:40]}')
+    return settings
 
 
 def application(site: Site, *, local: bool) -> web.Application:
