@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import shaderlm as package
+from bench.peers import table
 from command_line import MODEL, CommandLine
 from shaderlm.cli import measuring, report
 from shaderlm.cli.measuring import Settings, Spread
@@ -149,8 +150,32 @@ def test_medians_and_percentiles():
     assert measuring.percentile([5.0], 0.99) == 5.0
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("results/*.json")), ids=lambda path: path.stem)
-def test_committed_figures_can_be_read(path):
-    found = json.loads(path.read_text(encoding="utf-8"))
+def is_of_a_browser(found):
+    assert {"browser", "cores", "model", "adapter", "load_average_before", "load_average_after"} <= found.keys()
+    for row in found["start_up_ms"].values():
+        assert min(row["all"]) <= row["median"] <= max(row["all"])
+    assert found["frames"] > 100
+    assert found["frame_ms_p95"] < 50
+
+
+def is_beside_peers(found):
+    assert table.markdown(found).startswith(f"# {found['model']['file']} on ")
+    assert len(found["figures"]) > 0
+
+
+def is_of_our_own(found):
     assert len(report.conditions(found)) == 4
     assert len(list(report.rows(found))) == 18
+
+
+KINDS = {"browser": is_of_a_browser, "peers": is_beside_peers, "results": is_of_our_own}
+COMMITTED = sorted(RESULTS.glob("results/**/*.json"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_committed_figures_can_be_read_and_frames_of_browsers_stay_short(path):
+    KINDS[path.parent.name](json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_browsers_were_measured():
+    assert "browser" in {path.parent.name for path in COMMITTED}

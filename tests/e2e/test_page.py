@@ -180,7 +180,7 @@ async def test_frames_stay_short_while_answers_come(browser, reader):
     await reader.button("New chat").click()
     frames = await frames_of_answers(reader, question(TALE), 4)
     print(frames)
-    assert frames.p95 < 250, frames  # 50 is the aim, held by `build.py bench browser`: here others compute as well
+    assert frames.p95 < 250, frames  # here others compute as well; test_bench.py holds what was measured alone to 50
     assert max(frames.long_tasks, default=0) < 500, frames
 
 
