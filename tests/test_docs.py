@@ -15,7 +15,7 @@ from tiny_model import TINY
 from web.policy import policy
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench/README.md"]
 
 
 def snippets() -> list[Any]:
@@ -64,10 +64,34 @@ def test_a_snippet_runs(code: str, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert capsys.readouterr().out.strip()
 
 
+def anchors_of(page: Path) -> set[str]:
+    """Those of a page's headings, as GitHub makes them: "-1" and so on where one comes again."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading.strip())
+        anchor = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
+        number = sum(bool(re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", one)) for one in found)
+        found.add(f"{anchor}-{number}" if number else anchor)
+    return found
+
+
+def leads_somewhere(page: Path, path: str, anchor: str) -> bool:
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or target.suffix != ".md" or anchor in anchors_of(target))
+
+
 def test_links_between_pages_lead_somewhere() -> None:
-    links = [(page, target) for page in PAGES for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))]
+    """Files, and headings in them."""
+    found = [
+        (page, *link) for page in PAGES for link in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8"))
+    ]
+    links = [(page, path, anchor) for page, path, anchor in found if "://" not in path]
     assert len(links) > 5
-    missing = [f"{page.name}: {at}" for page, at in links if "://" not in at and not (page.parent / at).exists()]
+    assert any(anchor for _, _, anchor in links)
+    missing = [
+        f"{page.name}: {path}#{anchor}" for page, path, anchor in links if not leads_somewhere(page, path, anchor)
+    ]
     assert not missing
 
 
