@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,12 @@ def test_a_speed_is_that_of_the_last_seconds(node):
 def test_advice_is_for_this_browser(node, agent, words):
     for reason in ("noWebGpu", "noAdapter"):
         assert words in evaluate(node, "support.js", f"adviceFor('{reason}', {{ userAgent: {json.dumps(agent)} }})")
+
+
+def test_the_page_knows_software_adapters_as_the_runtime_does(node):
+    runtime = (PAGE.parent.parent / "runtime/hosts/browser/gpu.py").read_text(encoding="utf-8")
+    [pattern] = re.findall(r'_SOFTWARE = re.compile\(r"(.*)", re.IGNORECASE\)', runtime)
+    assert evaluate(node, "support.js", "[SOFTWARE.source, SOFTWARE.flags]") == [pattern, "i"]
 
 
 def test_stored_files_that_are_parts_of_one_model_are_one(node):

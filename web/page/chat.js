@@ -38,10 +38,6 @@ export class Chat {
     return this.#controller !== null;
   }
 
-  get isEmpty() {
-    return this.#messages.length === 0;
-  }
-
   /** The reader says something. @param {string} content */
   send(content) {
     this.#answers.at(-1)?.settle();

@@ -1,11 +1,12 @@
 // What this browser can run, asked of the browser itself; its name matters only to the advice that is given.
 
+import { EMPTY_MODULE } from "../webassembly.js";
+import { WANTED_FEATURES, bestAdapter } from "../worker/adapter.js";
 import { button, element } from "./dom.js";
 import { bytes } from "./format.js";
 import { texts } from "./texts.js";
 
-const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
-const FEATURES = ["shader-f16", "subgroups", "timestamp-query"];
+export const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render/i; // as runtime/hosts/browser/gpu.py has it
 
 /** { adapter, facts } where models can run, else { reason }: a key of texts.reasons. */
 export async function inspectBrowser() {
@@ -21,7 +22,7 @@ export async function inspectBrowser() {
   if (!navigator.gpu) {
     return { reason: "noWebGpu" };
   }
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
+  const adapter = await bestAdapter().catch(() => null);
   return adapter ? factsOf(adapter) : { reason: "noAdapter" };
 }
 
@@ -38,10 +39,10 @@ function factsOf(adapter) {
   const named = info.description || [info.vendor, info.device || info.architecture].filter(Boolean).join(" ");
   return {
     adapter: named || texts.unnamedAdapter,
-    isSoftware: Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter) || /swiftshader|llvmpipe/i.test(named),
+    isSoftware: Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter) || SOFTWARE.test(named),
     buffer: adapter.limits.maxBufferSize,
     binding: adapter.limits.maxStorageBufferBindingSize,
-    features: FEATURES.filter((name) => adapter.features.has(name)),
+    features: WANTED_FEATURES.filter((name) => adapter.features.has(name)),
   };
 }
 

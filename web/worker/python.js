@@ -4,11 +4,11 @@
 // fetched when there is nothing else to do, and used from the next visit on. The functions for it are Pyodide's own but
 // not documented: whatever fails with it, Python starts from the files.
 
+import { EMPTY_MODULE } from "../webassembly.js";
 import { failure } from "./failure.js";
 
 const CACHE = `shaderlm-snapshot ${new URL("./", import.meta.url).pathname}`; // an origin may hold several sites
 const IDLE = 5000; // ms between looks at whether there is something to do
-const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
 /**
  * @param {{ pyodide: string, packages: string[], snapshot: string | null }} assets relative to this file's URL
