@@ -184,6 +184,29 @@ async def test_frames_stay_short_while_answers_come(browser, reader):
     assert max(frames.long_tasks, default=0) < 500, frames
 
 
+# One conversation of ten messages after another, each begun by a new chat.
+CONVERSATIONS = """async (count) => {
+  const [prompt, send, stop, anew] = ["prompt", "send", "stop", "new-chat"].map((id) => document.getElementById(id));
+  for (let number = 0; number < count; number += 1) {
+    if (number % 10 === 0) anew.click();
+    prompt.value = `This is number ${number % 10}`;
+    send.click();
+    while (!stop.hidden) await new Promise(requestAnimationFrame);
+  }
+  return document.querySelectorAll(".stats").length;
+}"""
+
+
+async def test_two_hundred_messages_leave_nothing_on_the_gpu(browser, reader):
+    await reader.set_options(max_tokens="3", **GREEDY)
+    [worker] = reader.page.workers
+    assert await reader.page.evaluate(CONVERSATIONS, 10) == 10
+    tenth = await worker.evaluate("shaderlm.gpu.liveObjects()")
+    assert await reader.page.evaluate(CONVERSATIONS, 190) == 10
+    assert await worker.evaluate("shaderlm.gpu.liveObjects()") == tenth
+    await reader.set_options(**GREEDY)
+
+
 async def test_nothing_is_asked_of_other_origins_and_nothing_complains(browser, reader):
     assert any(url.endswith(f"/models/{TINY.name}") for url in reader.asked)
     assert reader.strangers() == []
