@@ -299,25 +299,26 @@ def test_settings_that_are_broken_are_named(site, tmp_path, capsys, monkeypatch)
 
 # The wheel
 
+ALONE = {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}  # nothing but what is installed there
+
+
+def installed_in(folder: Path, *what: str) -> tuple[str, Path]:
+    """A new environment into which pip has installed `what`: its Python, and where its packages lie."""
+    venv.EnvBuilder(with_pip=False, symlinks=os.name != "nt").create(folder)
+    program = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    pip = [sys.executable, "-m", "pip", "--python", program, "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--quiet", *what], env=os.environ | ALONE, check=True)
+    ask = [program, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return program, Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
+
 
 def test_the_published_wheel_serves_the_site_from_an_empty_environment(site, tmp_path):
     """The environment has the wheel alone; what the wheel depends on is lent to it."""
     wheel = making.make_wheel(tmp_path / "dist")
     assert wheel.stat().st_size < 30e6
-    made = venv.EnvBuilder(with_pip=False, symlinks=os.name != "nt")
-    made.create(tmp_path / "venv")
-    program = str(tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
-    pip = [sys.executable, "-m", "pip", "--python", program, "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
-    paths = subprocess.run(
-        [program, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    installed = Path(paths.stdout.strip())
+    program, installed = installed_in(tmp_path / "venv", "--no-deps", "--no-index", str(wheel))
     (installed / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    with serving("--model", str(TINY), program=program, PYTHONPATH="", PYTHONSAFEPATH="1") as running:
+    with serving("--model", str(TINY), program=program, **ALONE) as running:
         told = json.loads((installed / "shaderlm/web/site/manifest.json").read_text())
         assert told == json.loads((site / "manifest.json").read_text())
         for name in told:
@@ -325,3 +326,15 @@ def test_the_published_wheel_serves_the_site_from_an_empty_environment(site, tmp
     [info] = installed.glob("shaderlm-*.dist-info")
     assert environment.is_whole(info)
     assert not list((installed / "shaderlm/web/site").rglob("*.gguf"))
+
+
+@pytest.mark.slow
+def test_the_published_wheel_brings_all_that_it_needs(site, tmp_path):
+    """Into an environment that has nothing, pip fetches what the wheel names, from where the set-up has it."""
+    program, _ = installed_in(tmp_path / "venv", str(making.make_wheel(tmp_path / "dist")))
+    with serving("--model", str(TINY), program=program, **ALONE) as running:
+        assert running.get("/").status == 200
+        assert running.get(MODEL).body == TINY.read_bytes()
+    ask = [program, "-m", "shaderlm", "complete", str(TINY), "--max-tokens", "3", "Once upon"]
+    done = subprocess.run(ask, capture_output=True, text=True, env=os.environ | ALONE, check=False)
+    assert (done.returncode, bool(done.stdout)) == (0, True), done.stderr
