@@ -71,7 +71,8 @@ def test_a_dropped_connection_goes_on_from_the_byte_where_it_broke(visitor, serv
     starts = [int(text.removeprefix("bytes=").removesuffix("-")) for text in ranges[1:]]
     assert len(starts) == 2
     assert 0 < starts[0] <= AT_40 + 100_000
-    assert starts[0] < starts[1] <= starts[0] + 300_000
+    # A browser throws away what it holds when a connection breaks: if it is busy, all of a short one.
+    assert starts[0] <= starts[1] <= starts[0] + 300_000
 
 
 def test_when_all_tries_fail_the_next_call_fetches_only_the_rest(tab, server, url):
