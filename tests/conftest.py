@@ -2,6 +2,7 @@
 
 import collections
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Without a folder of models the tests for any model have nothing to say."""
     return True if collection_path.name == EVERY_MODEL and not config.getoption("--models") else None
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores Ctrl+C; the programs that tests start and interrupt must not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
