@@ -36,15 +36,21 @@ def server(site: Path) -> Iterator[SiteServer]:
 
 
 @pytest.fixture(scope="module")
-def firefox() -> Iterator[Firefox]:
+def firefox(server: SiteServer) -> Iterator[Firefox]:
     with running_firefox() as firefox:
+        firefox.visit(f"{server.address}sw.js")  # a text: nothing of the page runs
+        why = firefox.evaluate(
+            "async () => navigator.gpu?.requestAdapter().then(() => '', String) ?? 'no navigator.gpu'"
+        )
+        if why:
+            pytest.skip(f"Firefox {firefox.version} has no WebGPU on this system ({why}); 153 has it on Linux")
         yield firefox
 
 
 @pytest.fixture(scope="module")
 def tab(firefox: Firefox, server: SiteServer) -> Firefox:
     """A tab in which `model` is the tiny model, loaded."""
-    firefox.visit(f"{server.address}sw.js")  # a text: nothing of the page runs
+    firefox.visit(f"{server.address}sw.js")
     firefox.evaluate(OPEN)
     firefox.evaluate("async (url) => { globalThis.model = await load(url, { context: 256, kv_dtype: 'f32' }); }", URL)
     return firefox

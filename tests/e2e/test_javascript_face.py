@@ -122,7 +122,11 @@ def test_only_with_refresh_is_the_server_asked_for_newer_files(tab: SiteTab, par
     asked: list[tuple[str, str]] = []
     again = "([url, refresh]) => load(url, { context: 64, refresh }).then((other) => other.unload())"
     tab.evaluate(again, [url(parts), False])  # stores what an earlier test deleted
-    tab.page.on("request", lambda request: asked.append((request.method, request.url.rsplit("/")[-1])))
+
+    async def listen() -> None:  # Playwright asks for the loop that runs
+        tab.page.on("request", lambda request: asked.append((request.method, request.url.rsplit("/")[-1])))
+
+    tab.runner.run(listen())
     tab.evaluate(again, [url(parts), False])
     assert asked == []
     tab.evaluate(again, [url(parts), True])

@@ -22,7 +22,7 @@ export async function inspectBrowser() {
   if (!navigator.gpu) {
     return { reason: "noWebGpu" };
   }
-  const adapter = await bestAdapter().catch(() => null);
+  const adapter = await bestAdapter();
   return adapter ? factsOf(adapter) : { reason: "noAdapter" };
 }
 

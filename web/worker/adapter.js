@@ -10,9 +10,13 @@ export async function adapterFacts() {
   return adapter && JSON.stringify(factsOf(adapter, features, adapter.limits));
 }
 
-/** @returns {Promise<GPUAdapter | null>} */
+/**
+ * Null where there is none. A Firefox without WebGPU has the function, and rejects.
+ *
+ * @returns {Promise<GPUAdapter | null>}
+ */
 export function bestAdapter() {
-  return navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+  return navigator.gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
 }
 
 /**
