@@ -62,7 +62,8 @@ def test_a_read_ends_with_the_file_and_a_chunk_past_it_is_an_error(tab, url):
 
 @pytest.mark.parametrize("without", ["", "byob"], ids=lambda lacks: lacks or "nothing")
 def test_a_dropped_connection_goes_on_from_the_byte_where_it_broke(visitor, server, url, without):
-    server.cuts = [AT_40 + 100_000, 300_000]
+    # Each connection lasts long: a browser throws away what it holds when one breaks, and a busy one holds a lot.
+    server.cuts = [AT_40 + 100_000, 1_000_000]
     server.pause = SLOWLY
     assert is_whole(visitor.open_tab(without=without).load(url, chunkSize=CHUNK))
     ranges = [asked.range for asked in server.asked]
@@ -71,8 +72,7 @@ def test_a_dropped_connection_goes_on_from_the_byte_where_it_broke(visitor, serv
     starts = [int(text.removeprefix("bytes=").removesuffix("-")) for text in ranges[1:]]
     assert len(starts) == 2
     assert 0 < starts[0] <= AT_40 + 100_000
-    # A browser throws away what it holds when a connection breaks: if it is busy, all of a short one.
-    assert starts[0] <= starts[1] <= starts[0] + 300_000
+    assert starts[0] < starts[1] <= starts[0] + 1_000_000
 
 
 def test_when_all_tries_fail_the_next_call_fetches_only_the_rest(tab, server, url):
