@@ -47,7 +47,8 @@ fn add_scores(k: u32, i: u32, x: vec4<f32>, y: vec4<f32>) {
     }
 }
 
-// Adds p times the lane's pairs of a value, the first of which is pair v; nothing where no query sees it: it may be no number.
+// Adds p times the lane's pairs of a value, the first of which is pair v; nothing where no query sees it: it may be no
+// number. Pairs from HALF on are whatever lies behind: nobody writes their sums out.
 fn add_value(v: u32, key: u32, seen: vec2<u32>, p: vec4<f32>) {
     let is_seen = key >= seen.x && key < seen.y;
     for (var s = 0u; s < PAIRS; s++) {

@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let done = vec4<bool>(row[0].z != 0u, row[1].z != 0u, row[2].z != 0u, row[3].z != 0u);
     let after = vec4<u32>(row[0].y, row[1].y, row[2].y, row[3].y) + 1u;
     let end = select(after, vec4<u32>(0u), done);
-    let first = select(select(vec4<u32>(0u), after - heads.window, after > vec4<u32>(heads.window)), vec4<u32>(0xffffffffu), done);
+    let first = select(after - min(after, vec4<u32>(heads.window)), vec4<u32>(0xffffffffu), done);
     let begin = min(min(first.x, first.y), min(first.z, first.w));
     let stop = max(max(end.x, end.y), max(end.z, end.w));
 

@@ -183,7 +183,7 @@ class _Lowering:
             "attention",
             file,
             {"kv": f"kv/{self.d.kv_dtype}.wgsl"},
-            parameters | {"SPLIT": self.d.choice.split},
+            parameters,
             {**bound, "parts": self.value("attention_parts", size)},
             {"heads": {**heads, "max_splits": max_splits}},
             (Extent(groups), Extent(keys_per_group=self.d.choice.split), EVERY_ROW),
@@ -203,13 +203,14 @@ class _Lowering:
         )
 
     def attention_kernel(self, mode: str, a: Attention, four: bool) -> tuple[str, dict[str, Value]]:
-        """The file, and its parameters but for SPLIT in decode."""
-        parameters: dict[str, Value] = {"HEAD_DIM": a.head_dim, "PAGE": PAGE}
+        """The file and its parameters."""
         choice = self.d.choice
+        parameters: dict[str, Value] = {"HEAD_DIM": a.head_dim, "PAGE": PAGE}
+        if mode == "decode" or not four:  # which goes by pages, not by splits, in prefill
+            parameters["SPLIT"] = choice.split
         if four:
             return f"attention_{mode}_broadcast.wgsl", parameters | {"SUBGROUP": choice.attention_subgroup}
-        parameters |= {"WORKGROUP": choice.attention_workgroup}
-        return f"attention_{mode}.wgsl", parameters | {"SPLIT": choice.split}
+        return f"attention_{mode}.wgsl", parameters | {"WORKGROUP": choice.attention_workgroup}
 
     def add_projection(self, op: AddProjection) -> None:
         width = op.linear.width
