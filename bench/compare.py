@@ -22,6 +22,7 @@ from shaderlm.catalogue import SMOLLM2
 from shaderlm.cli.measuring import Spread
 from tools.steps import Stop, say
 
+WANTED = "Name a file that `bench --json` or `bench --peers` wrote."
 ENOUGH = 3  # samples, below which no spread is known
 
 Report = Mapping[str, Any]
@@ -158,8 +159,11 @@ def read(path: Path) -> Report:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         figures_of(found)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Stop(f"{path} cannot be read as figures of `bench`: {type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise Stop(f"{path} cannot be read: {error.strerror}. {WANTED}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise Stop(f"{path} cannot be read as figures of `bench` ({said}). {WANTED}") from error
     return dict(found)
 
 
