@@ -12,7 +12,7 @@ from .hosts.native.thread import EngineThread, run_now
 from .inspection import Inspection, inspect_source
 from .model import AsyncModel, Model
 from .opening import LoadWatch, Source, open_core
-from .planner.choice import KvDtype
+from .planner.choice import Arithmetic, KvDtype
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def load(
     context: int | None = None,
     adapter: str | int | None = None,
     kv_dtype: KvDtype = "f16",
+    arithmetic: Arithmetic = "exact",
     verify: bool = False,
     progress: LoadProgress | None = None,
 ) -> Model:
@@ -35,6 +36,7 @@ def load(
     context: tokens that a prompt and its answer may have together; None takes the model's own, or what memory allows.
     adapter: a part of the adapter's name, or its index in `shaderlm devices`; None takes the best.
     kv_dtype: precision of the KV cache.
+    arithmetic: "fast" may round what a prompt's linears read to bytes, where that is faster; answers say which ran.
     verify: hold the file against the SHA-256 in FILE.sha256 beside it, which must be there.
     progress: called with bytes done and in all, on another thread: of a download, of verifying, of loading in turn.
 
@@ -43,7 +45,7 @@ def load(
     ChecksumMismatch; and NetworkError, AccessDenied, NoSpace or CacheNotWritable where it has to be fetched.
     """
     thread, told = EngineThread(), LoadWatch(progress)
-    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, verify, told))
+    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, arithmetic, verify, told))
     try:
         return Model(thread, opening.result(), native.logits_array)
     except BaseException:
@@ -58,12 +60,13 @@ async def load_async(
     context: int | None = None,
     adapter: str | int | None = None,
     kv_dtype: KvDtype = "f16",
+    arithmetic: Arithmetic = "exact",
     verify: bool = False,
     progress: LoadProgress | None = None,
 ) -> AsyncModel:
     """As `load`, for an event loop; in a browser from a URL, a JavaScript File, or all Files of a model."""
     thread, told = EngineThread(), LoadWatch(progress)
-    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, verify, told))
+    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, arithmetic, verify, told))
     try:
         return AsyncModel(thread, await asyncio.wrap_future(opening), native.logits_array)
     except BaseException:

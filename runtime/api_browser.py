@@ -11,7 +11,7 @@ from .hosts.browser.files import file_key, open_source
 from .hosts.browser.loop import EngineLoop
 from .inspection import Inspection, inspect_source
 from .model import AsyncModel
-from .planner.choice import KvDtype
+from .planner.choice import Arithmetic, KvDtype
 from .tokenizer import Tokenizer
 
 
@@ -20,6 +20,7 @@ async def load_async(
     *,
     context: int | None = None,
     kv_dtype: KvDtype = "f16",
+    arithmetic: Arithmetic = "exact",
     progress: LoadProgress | None = None,
     open_file: Any = browser.open_file,
 ) -> AsyncModel:
@@ -50,6 +51,7 @@ async def load_async(
                 store,
                 context=context,
                 kv_dtype=kv_dtype,
+                arithmetic=arithmetic,
                 progress=progress,
                 reopen=reopen,
             )

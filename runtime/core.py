@@ -21,7 +21,7 @@ from .host import Adapter, ByteSource, Gpu, Store, TextCodec
 from .log import event
 from .messages import Message
 from .options import FOR_TEMPLATES, make_request
-from .planner.choice import KvDtype
+from .planner.choice import Arithmetic, KvDtype
 from .reasoning import Reasoning, is_opened, marks_of
 from .sampling import plain_number
 from .tokenizer import Tokenizer
@@ -108,6 +108,7 @@ class Core:
                 context=lost.deployment.context,
                 slots=lost.deployment.slots,
                 kv_dtype=lost.deployment.kv_dtype,
+                arithmetic=lost.arithmetic,
                 dropped_variants=lost.dropped_variants,
             )
         except BaseException:
@@ -174,6 +175,7 @@ async def load_core(
     *,
     context: int | None,
     kv_dtype: KvDtype,
+    arithmetic: Arithmetic = "exact",
     slots: int = 1,
     progress: LoadProgress | None = None,
     reopen: Reopen | None = None,
@@ -182,7 +184,7 @@ async def load_core(
 
     With `reopen` answers survive the loss of a device.
     """
-    _check_options(context, kv_dtype)
+    _check_options(context, kv_dtype, arithmetic)
     started = time.perf_counter()
     checkpoint = await read_checkpoint(source)
     tokenizer = make_tokenizer(checkpoint, make_codec)
@@ -199,13 +201,14 @@ async def load_core(
     if store is not None:
         uploaded(0)  # from here on a bar may be shown
         types = dict.fromkeys(tensor.type for tensor in checkpoint.tensors.values() if len(tensor.shape) > 1)
-        dropped = await dropped_variants(gpu, store, types, kv_dtype)
+        dropped = await dropped_variants(gpu, store, types, kv_dtype, arithmetic)
     engine = await Engine.load(
         gpu,
         checkpoint,
         context=context,
         slots=slots,
         kv_dtype=kv_dtype,
+        arithmetic=arithmetic,
         dropped_variants=dropped,
         progress=uploaded,
     )
@@ -227,7 +230,7 @@ def provenance_of(engine: Engine) -> Provenance:
         adapter.driver,
         version("shaderlm"),
         deployment.kv_dtype,
-        "exact",
+        deployment.choice.arithmetic,
         deployment.choice,
     )
 
@@ -240,21 +243,26 @@ async def check_core(
     *,
     context: int | None,
     kv_dtype: KvDtype,
+    arithmetic: Arithmetic = "exact",
 ) -> None:
     """Raise what would keep a model from running on an adapter, as far as its headers tell it.
 
     `available` are the bytes that may be taken, None where nobody knows.
     """
-    _check_options(context, kv_dtype)
+    _check_options(context, kv_dtype, arithmetic)
     checkpoint = await read_checkpoint(source)
     make_tokenizer(checkpoint, make_codec)
     model = blueprint(checkpoint)
-    model.check_adapter(model.fitting(adapter, available, context=context, kv_dtype=kv_dtype), adapter)
+    deployment = model.fitting(adapter, available, context=context, kv_dtype=kv_dtype, arithmetic=arithmetic)
+    model.check_adapter(deployment, adapter)
 
 
-def _check_options(context: int | None, kv_dtype: KvDtype) -> None:
+def _check_options(context: int | None, kv_dtype: KvDtype, arithmetic: Arithmetic) -> None:
+    """Raise InvalidOption for what a model cannot be loaded with."""
     if kv_dtype not in ("f16", "f32"):
         raise InvalidOption(f'kv_dtype: must be "f16" or "f32", not {kv_dtype!r}.')
+    if arithmetic not in ("exact", "fast"):
+        raise InvalidOption(f'arithmetic: must be "exact" or "fast", not {arithmetic!r}.')
     if context is not None and (plain_number(context, whole=True) or 0) < 2:
         raise InvalidOption(f"context: must be a whole number from 2 on, or None, not {context!r}.")
 

@@ -12,7 +12,7 @@ from .engine.results import StepResult
 from .engine.sequence import MAX_END_TOKENS, SamplingState
 from .errors import ContextFull, InvalidOption
 from .log import event
-from .planner.choice import KernelChoice, KvDtype
+from .planner.choice import Arithmetic, KernelChoice, KvDtype
 from .reasoning import Reasoning, ReasoningSplit
 from .sampling import Sampling, plain_number
 from .stops import StopStrings
@@ -76,7 +76,7 @@ class Provenance:
     driver: str  # and its version
     version: str  # of shaderlm
     kv_dtype: KvDtype  # precision of the KV cache
-    arithmetic: Literal["exact"]  # activations as they are, summed in f32
+    arithmetic: Arithmetic  # exact: activations as they are; fast: some are rounded to bytes. Sums are f32
     kernels: KernelChoice  # variants and tile sizes
 
 

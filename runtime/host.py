@@ -29,7 +29,10 @@ class Usage(Enum):
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an adapter says of itself. `limits` and `features` carry WebGPU's names, hyphenated ("shader-f16")."""
+    """What an adapter says of itself. `limits` and `features` carry WebGPU's names, hyphenated ("shader-f16").
+
+    WGSL's language features are among the features.
+    """
 
     name: str
     kind: AdapterKind

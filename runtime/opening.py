@@ -6,13 +6,18 @@ from . import log
 from .core import Core, LoadProgress, check_core, load_core
 from .hosts.native import host as native
 from .hosts.native.memory import available_memory
-from .planner.choice import KvDtype
+from .planner.choice import Arithmetic, KvDtype
 
 Source = str | os.PathLike[str]
 
 
 async def check_before_fetching(
-    source: Source, adapter: str | int | None, *, context: int | None, kv_dtype: KvDtype
+    source: Source,
+    adapter: str | int | None,
+    *,
+    context: int | None,
+    kv_dtype: KvDtype,
+    arithmetic: Arithmetic = "exact",
 ) -> int:
     """Raise what would keep a model of the Hub from running here, before it is downloaded for nothing.
 
@@ -22,7 +27,8 @@ async def check_before_fetching(
     if remote is None:
         return 0
     facts = native.choose_adapter(adapter).adapter.facts
-    await check_core(remote, facts, available_memory(facts), native.make_codec, context=context, kv_dtype=kv_dtype)
+    free = available_memory(facts)
+    await check_core(remote, facts, free, native.make_codec, context=context, kv_dtype=kv_dtype, arithmetic=arithmetic)
     return remote.size
 
 
@@ -31,19 +37,27 @@ async def open_core(
     adapter: str | int | None,
     context: int | None,
     kv_dtype: KvDtype,
+    arithmetic: Arithmetic,
     verify: bool,
     progress: LoadProgress,
 ) -> Core:
     """A source's model on a device; runs where the device shall live. Raises what `load` says."""
     log.configure_once(os.environ.get("SHADERLM_LOG"))
-    await check_before_fetching(source, adapter, context=context, kv_dtype=kv_dtype)
+    await check_before_fetching(source, adapter, context=context, kv_dtype=kv_dtype, arithmetic=arithmetic)
     file = native.open_source(source, check=verify, progress=progress)
     try:
         gpu = native.open_gpu(native.choose_adapter(adapter))
         try:
             store = None if os.environ.get("SHADERLM_SELF_TEST") == "off" else native.open_store()
             return await load_core(
-                file, gpu, native.make_codec, store, context=context, kv_dtype=kv_dtype, progress=progress
+                file,
+                gpu,
+                native.make_codec,
+                store,
+                context=context,
+                kv_dtype=kv_dtype,
+                arithmetic=arithmetic,
+                progress=progress,
             )
         except BaseException:
             gpu.close()

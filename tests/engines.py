@@ -24,12 +24,14 @@ Logits = NDArray[np.float32]
 
 
 @contextmanager
-def opened(gpu: Gpu, path: Path, *, context: int = 128, kv_dtype: Any = "f32", slots: int = 1) -> Iterator[Engine]:
+def opened(
+    gpu: Gpu, path: Path, *, context: int = 128, kv_dtype: Any = "f32", slots: int = 1, **options: Any
+) -> Iterator[Engine]:
     """An engine over a file, on the calling thread. Closing it must leave no buffer and no bind group alive."""
     before = living(gpu)
     source = FileSource(path)
     engine = run_now(
-        Engine.load(gpu, run_now(read_checkpoint(source)), context=context, kv_dtype=kv_dtype, slots=slots)
+        Engine.load(gpu, run_now(read_checkpoint(source)), context=context, kv_dtype=kv_dtype, slots=slots, **options)
     )
     source.close()
     try:

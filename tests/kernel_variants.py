@@ -11,7 +11,7 @@ from shaderlm.graph import Graph
 from shaderlm.host import Adapter
 from shaderlm.models import ARCHITECTURES
 from shaderlm.models.decoder import Fields
-from shaderlm.planner.choice import DECODE_ROWS, Deployment, KvDtype, choose_kernels
+from shaderlm.planner.choice import DECODE_ROWS, PACKED_DOT, Deployment, KvDtype, choose_kernels
 from shaderlm.planner.compose import Kernel, compose
 from shaderlm.planner.fuse import fuse
 from shaderlm.planner.lower import Mode, lower
@@ -20,6 +20,7 @@ from shaderlm.tensors import WEIGHT_TYPES, WeightType
 
 ADAPTERS = (
     Adapter("GPU", "discrete", "WebGPU"),
+    Adapter("GPU that rounds", "discrete", "WebGPU", features=frozenset({PACKED_DOT})),
     Adapter("CPU", "software", "WebGPU"),
     Adapter("CPU with subgroups", "software", "WebGPU", features=frozenset({"subgroups"}), subgroup_size=8),
     Adapter("CPU with small ones", "software", "WebGPU", features=frozenset({"subgroups"}), subgroup_size=4),
@@ -100,7 +101,8 @@ def _plans(
     graph = Graph()
     llama = ARCHITECTURES["llama"]
     ops = fuse(llama.build(graph, llama.config(Fields(hyperparameters, "a model"), weights)))
-    deployment = Deployment(choose_kernels(adapter, context), context, 1, kv, (None,), prologue)
+    choice = choose_kernels(adapter, context, arithmetic="fast")  # which is exact where it cannot be had
+    deployment = Deployment(choice, context, 1, kv, (None,), prologue)
     for mode, rows in steps:
         yield lower(ops, dict.fromkeys(graph.weights, others) | dict(types), deployment, mode, rows)
 

@@ -81,6 +81,7 @@ def broadcast(m: int) -> LinearKernel:
 
 
 TILE = LinearKernel("matmul_tile.wgsl", {}, tile_pairs=16, tile_rows=32)
+INT8 = LinearKernel("matmul_int8.wgsl", {}, tile_pairs=32, tile_rows=32)  # rounds x
 BROADCAST = broadcast(4)
 EACH = (matvec(2, 1), matvec(4, 16), TILE, BROADCAST)  # one of each kind
 

@@ -9,6 +9,7 @@ from gpu import Device
 from kernel_variants import IN_EVERY_KERNEL, kernel_variants, needs_subgroups
 from shaderlm.errors import KernelError
 from shaderlm.hosts.native.gpu import GUARANTEED_LIMITS
+from shaderlm.planner.choice import has_bytes
 from shaderlm.planner.compose import Kernel
 from shaderlm.tensors import WEIGHT_TYPES
 
@@ -61,6 +62,9 @@ def test_every_weight_type_is_there_in_every_kernel(by_files: Kernels) -> None:
     names = {name.lower() for name in WEIGHT_TYPES}
     for kernel in ("matvec", "matmul_tile", "matmul_broadcast"):
         assert types_in(kernel, "residual", by_files) == names, kernel
+    assert types_in("matmul_int8", "residual", by_files) == {
+        name.lower() for name, each in WEIGHT_TYPES.items() if has_bytes(each)
+    }
     assert {f"embed+{name}" for name in names} <= by_files.keys()
 
 

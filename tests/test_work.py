@@ -123,7 +123,7 @@ def test_dispatches_that_an_operation_is_cut_into_make_every_workgroup_of_it_onc
     plan = prefill_plan(LLAMA_3_8B, adapter, 131_072)
     pairs = {"qkv": 3072, "gated": 14336, "attention": 32}
     for label, n in pairs.items():
-        tile = 1 if label == "attention" else choose_kernels(adapter, 512).many_rows().pairs
+        tile = 1 if label == "attention" else choose_kernels(adapter, 512).many_rows(Q4_0).pairs
         for keys in (100, 131_072):
             counts = [d.groups[0].count(64, keys) for d in plan.dispatches if d.label == f"1.{label}"]
             assert sum(counts) == n // tile, (label, keys)

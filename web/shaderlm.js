@@ -29,6 +29,7 @@ export { Model, ShaderLMError, configure, prepare };
  * @property {number} [context] tokens that a prompt and its answer may have together; by default the model's own, or what
  *   memory allows
  * @property {"f16" | "f32"} [kv_dtype] precision of the KV cache
+ * @property {"exact" | "fast"} [arithmetic] fast may round what a prompt's linears read to bytes, where that is faster
  * @property {Expected | Expected[]} [expected] what is published of a URL's file, or of each of a model's files in their
  *   order: one that differs is refused
  * @property {boolean} [verify] hash everything that is stored, not only a sample

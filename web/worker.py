@@ -12,8 +12,10 @@ from shaderlm.errors import ContextFull, InvalidOption, ModelClosed, ShaderLMErr
 from shaderlm.generation import Chunk, Completion
 from shaderlm.model import AsyncAnswer, AsyncModel
 
-OPENING = ("load", "inspect")  # calls that open a model's file
-OPENING_OPTIONS = ("context", "kv_dtype")
+OPENING = {  # calls that open a model's file, and the options that they take
+    "load": ("context", "kv_dtype", "arithmetic"),
+    "inspect": ("context", "kv_dtype"),
+}
 REPORTING = ("load", "stream", "stream_chat")  # calls that tell of what goes on
 Post = Callable[..., None]  # (kind, JSON): what the page is told about a call
 
@@ -160,10 +162,9 @@ class Desk:
 def check_names(call: str, options: dict[str, Any]) -> None:
     """Raise InvalidOption for what a call that opens a model's file does not know."""
     for name in options:
-        if name not in OPENING_OPTIONS:
-            raise InvalidOption(
-                f"{call} knows no option {name}. Of the model it takes {' and '.join(OPENING_OPTIONS)}."
-            )
+        if name not in OPENING[call]:
+            *others, last = OPENING[call]
+            raise InvalidOption(f"{call} knows no option {name}. It takes {', '.join(others)} and {last}.")
 
 
 def with_ids(options: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--context", type=int, metavar="N", help="tokens of prompt and answer together (default: what fits)"
     )
     group.add_argument("--kv-dtype", choices=("f16", "f32"), default="f16", help="precision of the KV cache")
+    group.add_argument(
+        "--arithmetic",
+        choices=("exact", "fast"),
+        default="exact",
+        help="fast may round what a prompt's linears read to bytes, where that is faster",
+    )
     group.add_argument("--verify", action="store_true", help="first hold the file against the SHA-256 in FILE.sha256")
     group.add_argument("--adapter", metavar="A", help="index or part of the name of an adapter, see `shaderlm devices`")
 

@@ -16,7 +16,7 @@ from ..messages import Message
 from ..model import AsyncModel, Model
 from ..opening import check_before_fetching
 from ..options import FOR_TEMPLATES, ChatOptions
-from ..planner.choice import KvDtype
+from ..planner.choice import Arithmetic, KvDtype
 from .arguments import UsageError
 from .terminal import Bar, note, warn
 
@@ -30,6 +30,7 @@ class Place:
     adapter_index: int
     context: int | None
     kv_dtype: KvDtype
+    arithmetic: Arithmetic
 
 
 def choose_place(source: str, arguments: argparse.Namespace) -> Place:
@@ -43,13 +44,16 @@ def choose_place(source: str, arguments: argparse.Namespace) -> Place:
     warning = adapters.warning(facts, chosen.found)
     if warning:
         warn(warning)
-    return Place(file, facts, chosen.found.index(chosen.adapter), arguments.context, arguments.kv_dtype)
+    index = chosen.found.index(chosen.adapter)
+    return Place(file, facts, index, arguments.context, arguments.kv_dtype, arguments.arithmetic)
 
 
 def _first_file(source: str, arguments: argparse.Namespace) -> str:
     """A model's file, fetched and checked as need be. What could not run here is not fetched."""
-    context, kv_dtype = arguments.context, arguments.kv_dtype
-    size = run_now(check_before_fetching(source, arguments.adapter, context=context, kv_dtype=kv_dtype))
+    context, kv_dtype, arithmetic = arguments.context, arguments.kv_dtype, arguments.arithmetic
+    size = run_now(
+        check_before_fetching(source, arguments.adapter, context=context, kv_dtype=kv_dtype, arithmetic=arithmetic)
+    )
     if size:
         note(f"fetching {source}: {size / 1e6:,.1f} MB")
     with Bar("downloading", "bytes") as bar:
@@ -70,7 +74,12 @@ def load(place: Place) -> Model:
     started = time.perf_counter()
     with Bar("loading", "bytes") as bar:
         model = api.load(
-            place.path, context=place.context, adapter=place.adapter_index, kv_dtype=place.kv_dtype, progress=bar
+            place.path,
+            context=place.context,
+            adapter=place.adapter_index,
+            kv_dtype=place.kv_dtype,
+            arithmetic=place.arithmetic,
+            progress=bar,
         )
     _tell(model, started)
     return model
@@ -81,7 +90,12 @@ async def load_async(place: Place) -> AsyncModel:
     started = time.perf_counter()
     with Bar("loading", "bytes") as bar:
         model = await api.load_async(
-            place.path, context=place.context, adapter=place.adapter_index, kv_dtype=place.kv_dtype, progress=bar
+            place.path,
+            context=place.context,
+            adapter=place.adapter_index,
+            kv_dtype=place.kv_dtype,
+            arithmetic=place.arithmetic,
+            progress=bar,
         )
     _tell(model, started)
     return model

@@ -11,7 +11,7 @@ from ..host import Adapter
 from ..models import architecture
 from ..models.decoder import DecoderConfig, Fields
 from ..planner.capability import check_capability
-from ..planner.choice import DECODE_ROWS, Deployment, KvDtype, choose_kernels, longest_context
+from ..planner.choice import DECODE_ROWS, Arithmetic, Deployment, KvDtype, choose_kernels, longest_context
 from ..planner.fuse import Attend, FusedOp, fuse
 from ..planner.lower import Mode, lower
 from ..planner.memory import MemoryEstimate, binding_limit, estimate, fitting_context
@@ -46,11 +46,12 @@ class Blueprint:
         *,
         slots: int = 1,
         kv_dtype: KvDtype = "f16",
+        arithmetic: Arithmetic = "exact",
         dropped: Collection[str] = (),
     ) -> Deployment:
         """How the model would run on an adapter with a context of so many positions, without the variants `dropped`."""
         windows = tuple(dict.fromkeys(shape.window for shape in self.layers))
-        choice = choose_kernels(adapter, context, dropped)
+        choice = choose_kernels(adapter, context, dropped, arithmetic)
         limit = binding_limit(adapter)
         return Deployment(choice, context, slots, kv_dtype, windows, adapter.prologue, limit)
 
@@ -62,6 +63,7 @@ class Blueprint:
         context: int | None = None,
         slots: int = 1,
         kv_dtype: KvDtype = "f16",
+        arithmetic: Arithmetic = "exact",
         dropped: Collection[str] = (),
     ) -> Deployment:
         """With `context`, or where that is None with the model's own, halved until it fits.
@@ -72,7 +74,9 @@ class Blueprint:
             raise InvalidOption(f"context is {context}, but must be at least 2.")
 
         def deployed(positions: int) -> Deployment:
-            return self.deployment(adapter, positions, slots=slots, kv_dtype=kv_dtype, dropped=dropped)
+            return self.deployment(
+                adapter, positions, slots=slots, kv_dtype=kv_dtype, arithmetic=arithmetic, dropped=dropped
+            )
 
         def memory_at(positions: int) -> MemoryEstimate:
             return self.memory(deployed(positions))

@@ -8,7 +8,7 @@ from ..errors import InvalidOption, OutOfMemory
 from ..formats.checkpoint import Checkpoint
 from ..host import Buffer, Gpu
 from ..log import DEBUG, event
-from ..planner.choice import DECODE_ROWS, PAGE, Deployment, KvDtype
+from ..planner.choice import DECODE_ROWS, PAGE, Arithmetic, Deployment, KvDtype
 from ..planner.lower import Mode
 from ..planner.memory import SEQUENCE_BYTES, MemoryEstimate, ran_out, shared_sizes
 from ..planner.plan import WeightSpec
@@ -49,6 +49,7 @@ class Engine:
         self.biased = [frozenset[int]()] * deployment.slots  # tokens whose bias on the GPU is not zero, per slot
         self.pace = Pace()
         self.rows_computed = 0
+        self.arithmetic: Arithmetic = "exact"  # that was asked for
         self.dropped_variants: frozenset[str] = frozenset()
 
     @classmethod
@@ -60,6 +61,7 @@ class Engine:
         context: int | None = None,
         slots: int = 1,
         kv_dtype: KvDtype = "f16",
+        arithmetic: Arithmetic = "exact",
         dropped_variants: Collection[str] = (),
         progress: Progress | None = None,
     ) -> "Engine":
@@ -77,11 +79,12 @@ class Engine:
             context=context,
             slots=slots,
             kv_dtype=kv_dtype,
+            arithmetic=arithmetic,
             dropped=dropped_variants,
         )
         model.check_adapter(deployment, gpu.adapter)
         engine = cls(gpu, model, deployment, model.memory(deployment))
-        engine.dropped_variants = frozenset(dropped_variants)
+        engine.arithmetic, engine.dropped_variants = arithmetic, frozenset(dropped_variants)
         try:
             await engine._open(model.specs(deployment), progress or (lambda _: None))
         except BaseException as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..errors import KernelError, UnsuitableAdapter
 from ..host import Adapter, Gpu, Store
 from ..log import event
-from ..planner.choice import KvDtype, choose_kernels, variants
+from ..planner.choice import Arithmetic, KvDtype, choose_kernels, variants
 from ..planner.compose import shaders_digest
 from ..tensors import WeightType
 from .decode import Decoder
@@ -22,7 +22,7 @@ from .known_model import NEXT, PROMPT, known_model
 from .prefill import prefill_and_sample
 from .programs import LoadedPlan
 
-TOLERANCES: dict[KvDtype, float] = {"f16": 3e-2, "f32": 2e-3}  # of the largest known logit
+TOLERANCES = {"f16": 3e-2, "f32": 2e-3, "fast": 6e-2}  # of the largest known logit
 CONTEXT = 64
 
 
@@ -34,7 +34,30 @@ class Finds:
     dropped: frozenset[str] = field(default=frozenset())
 
 
-async def dropped_variants(gpu: Gpu, store: Store, types: Collection[WeightType], kv_dtype: KvDtype) -> frozenset[str]:
+@dataclass(frozen=True)
+class Case:
+    """A known model, and how it is to be computed."""
+
+    weight_type: WeightType
+    kv_dtype: KvDtype
+    arithmetic: Arithmetic
+
+    def __str__(self) -> str:
+        return f"{self.weight_type}/{self.kv_dtype}" + ("/fast" if self.arithmetic == "fast" else "")
+
+    @property
+    def tolerance(self) -> float:
+        """Of the largest known logit."""
+        return TOLERANCES["fast" if self.arithmetic == "fast" else self.kv_dtype]
+
+
+async def dropped_variants(
+    gpu: Gpu,
+    store: Store,
+    types: Collection[WeightType],
+    kv_dtype: KvDtype,
+    arithmetic: Arithmetic = "exact",
+) -> frozenset[str]:
     """The kernel variants that compute wrongly on this device, as far as weights of these types need them.
 
     What was found is kept in `store`. Raises UnsuitableAdapter where no variant is right.
@@ -43,9 +66,10 @@ async def dropped_variants(gpu: Gpu, store: Store, types: Collection[WeightType]
     known = _read(await store.get(key))
     finds = known
     for weight_type in types:
-        name = f"{weight_type}/{kv_dtype}"
+        case = Case(weight_type, kv_dtype, arithmetic)
+        name = str(case)
         if name not in finds.passed:
-            dropped = await _settle(gpu, weight_type, kv_dtype, finds.dropped)
+            dropped = await _settle(gpu, case, finds.dropped)
             finds = Finds(finds.passed | {name}, dropped)
     if finds != known:
         event("self_test", adapter=gpu.adapter.name, passed=sorted(finds.passed), dropped=sorted(finds.dropped))
@@ -59,39 +83,50 @@ def store_key(adapter: Adapter) -> str:
     return f"self-test-{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
 
 
-async def _settle(gpu: Gpu, weight_type: WeightType, kv_dtype: KvDtype, dropped: frozenset[str]) -> frozenset[str]:
+async def _settle(gpu: Gpu, case: Case, dropped: frozenset[str]) -> frozenset[str]:
     """`dropped`, and as few variants more as make the answers right."""
-    wrong = await _what_is_wrong(gpu, weight_type, kv_dtype, dropped)
+    wrong = await _what_is_wrong(gpu, case, dropped)
     if wrong is None:
         return dropped
-    for more in _drops(gpu.adapter, dropped):
-        if await _what_is_wrong(gpu, weight_type, kv_dtype, dropped | more) is None:
-            event("self_test", adapter=gpu.adapter.name, weight_type=str(weight_type), wrong=wrong, drops=sorted(more))
+    for more in _drops(gpu.adapter, case.arithmetic, dropped):
+        if await _what_is_wrong(gpu, case, dropped | more) is None:
+            event(
+                "self_test",
+                adapter=gpu.adapter.name,
+                weight_type=str(case.weight_type),
+                wrong=wrong,
+                drops=sorted(more),
+            )
             return dropped | more
     raise UnsuitableAdapter(
-        f"{gpu.adapter.name} computes wrong results with weights in {weight_type}: {wrong}. No other kernels are left "
-        "to try. Update its driver, or take another adapter (`shaderlm devices`); please report it."
+        f"{gpu.adapter.name} computes wrong results with weights in {case.weight_type}: {wrong}. No other kernels are "
+        "left to try. Update its driver, or take another adapter (`shaderlm devices`); please report it."
     )
 
 
-def _drops(adapter: Adapter, dropped: frozenset[str]) -> Iterator[frozenset[str]]:
+def _drops(adapter: Adapter, arithmetic: Arithmetic, dropped: frozenset[str]) -> Iterator[frozenset[str]]:
     """What might be dropped: each variant in use that is not the last of its kind, then all of these."""
-    left = [[name for name in names if name not in dropped] for names in variants(adapter)]
+    left = [[name for name in names if name not in dropped] for names in variants(adapter, arithmetic)]
     singles = [names[0] for names in left if len(names) > 1]
     yield from (frozenset({name}) for name in singles)
     yield frozenset(singles)
 
 
-async def _what_is_wrong(gpu: Gpu, weight_type: WeightType, kv_dtype: KvDtype, dropped: frozenset[str]) -> str | None:
+async def _what_is_wrong(gpu: Gpu, case: Case, dropped: frozenset[str]) -> str | None:
     """Run the known model; None if it says what it must."""
     try:
         engine = await Engine.load(
-            gpu, known_model(weight_type), context=CONTEXT, kv_dtype=kv_dtype, dropped_variants=dropped
+            gpu,
+            known_model(case.weight_type),
+            context=CONTEXT,
+            kv_dtype=case.kv_dtype,
+            arithmetic=case.arithmetic,
+            dropped_variants=dropped,
         )
     except KernelError as error:
         return str(error)
     try:
-        return await _difference(engine, weight_type, TOLERANCES[kv_dtype])
+        return await _difference(engine, case.weight_type, case.tolerance)
     except KernelError as error:
         return str(error)
     finally:

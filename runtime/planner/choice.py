@@ -6,9 +6,12 @@ from typing import Literal
 
 from ..errors import PromptTooLong
 from ..host import Adapter
+from ..tensors import WeightType
+from .compose import provides
 from .work import BROADCAST_RATES, RATES
 
 KvDtype = Literal["f16", "f32"]
+Arithmetic = Literal["exact", "fast"]  # fast: prefills may round a linear's input to bytes
 
 PAGE = 32  # positions a page of the KV cache
 DECODE_ROWS = (1, 2, 4, 8)  # rows that decode plans are made for
@@ -20,6 +23,9 @@ SHORT_CONTEXT = 8192  # positions up to which attention splits its keys finely
 BROADCAST = "matmul_broadcast.wgsl"
 BROADCAST_ROWS = 4
 TEAMS = {BROADCAST: (1, 32), "matvec, one lane a pair": (1, 32), "matvec, 16 lanes a pair": (16, 64)}
+TILE = "matmul_tile.wgsl"
+INT8 = "matmul_int8.wgsl"
+PACKED_DOT = "packed_4x8_integer_dot_product"  # the language feature that it needs
 ATTENTION_BROADCAST = "attention, broadcast"
 ATTENTION_WORKGROUPS = {ATTENTION_BROADCAST: 8, "attention, 8 lanes": 8, "attention, 32 lanes": 32}
 
@@ -60,11 +66,18 @@ class KernelChoice:
         parameters = {"M": rows, "TEAM": self.team, "WORKGROUP": self.decode_workgroup}
         return LinearKernel(self.decode_kernel, parameters, self.decode_workgroup // self.team, 0)
 
-    def many_rows(self) -> LinearKernel:
+    def many_rows(self, weight_type: WeightType) -> LinearKernel:
         """For the rows of a prefill, in whole tiles."""
         if self.prefill_kernel == BROADCAST:
             return self._broadcast(self.prefill_rows)
-        return LinearKernel(self.prefill_kernel, {}, 16, self.tile_rows)
+        if self.prefill_kernel == INT8 and has_bytes(weight_type):
+            return LinearKernel(INT8, {}, 32, self.tile_rows)
+        return LinearKernel(TILE, {}, 16, self.tile_rows)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What runs: fast only where some kernel rounds."""
+        return "fast" if self.prefill_kernel == INT8 else "exact"
 
     def broadcasts_attention(self, head_dim: int) -> bool:
         """Whether attention_four.wgsl makes heads of this size: a lane has room for 16 pairs of four queries."""
@@ -77,23 +90,33 @@ class KernelChoice:
         return LinearKernel(BROADCAST, parameters, workgroup, tile if rows > tile else 0)
 
 
-def variants(adapter: Adapter) -> tuple[tuple[str, ...], ...]:
+def has_bytes(weight_type: WeightType) -> bool:
+    """Whether a type's values are affine in bytes, so that INT8 can multiply them."""
+    return provides(weight_type.shader, "packed32")
+
+
+def variants(adapter: Adapter, arithmetic: Arithmetic = "exact") -> tuple[tuple[str, ...], ...]:
     """For prompts, decoding and attention the names of what can run on an adapter, the default first.
 
-    On a CPU a barrier costs more than a lane's idleness; on a GPU the other way round.
+    On a CPU a barrier costs more than a lane's idleness; on a GPU the other way round. A CPU without instructions for
+    products of bytes takes longer for them than for floats.
     """
     on_cpu = adapter.kind == "software"
     broadcast = on_cpu and adapter.subgroup_size in (4, 8) and "subgroups" in adapter.features
-    prefill = (BROADCAST, "matmul_tile.wgsl") if broadcast else ("matmul_tile.wgsl",)
+    fast = arithmetic == "fast" and PACKED_DOT in adapter.features
+    prefill = [name for name, can_run in ((BROADCAST, broadcast), (INT8, fast), (TILE, True)) if can_run]
     decode = [name for name in TEAMS if broadcast or name != BROADCAST]
     attention = [name for name in ATTENTION_WORKGROUPS if broadcast or name != ATTENTION_BROADCAST]
     order = 1 if on_cpu else -1
-    return prefill, tuple(decode)[::order], tuple(attention)[::order]
+    return tuple(prefill), tuple(decode)[::order], tuple(attention)[::order]
 
 
-def choose_kernels(adapter: Adapter, context: int, dropped: Collection[str] = ()) -> KernelChoice:
+def choose_kernels(
+    adapter: Adapter, context: int, dropped: Collection[str] = (), arithmetic: Arithmetic = "exact"
+) -> KernelChoice:
     """The default choice, without the variants that were `dropped` because they compute wrongly on this adapter."""
-    prefill, decode, attention = (next(name for name in names if name not in dropped) for names in variants(adapter))
+    kinds = variants(adapter, arithmetic)
+    prefill, decode, attention = (next(name for name in names if name not in dropped) for names in kinds)
     team, workgroup = TEAMS[decode]
     linear = BROADCAST_RATES if prefill == BROADCAST else RATES[adapter.kind]
     attending = BROADCAST_RATES if attention == ATTENTION_BROADCAST else RATES[adapter.kind]

@@ -130,6 +130,12 @@ def read_shader(file: str) -> str:
 
 
 @cache
+def provides(file: str, function: str) -> bool:
+    """Whether a file under `shaders/`, or one that it includes, declares a function."""
+    return f"fn {function}(" in _expand(file, {}, {file})
+
+
+@cache
 def shaders_digest() -> str:
     """SHA-256 over every WGSL file: what was found out about kernels holds for these."""
     digest = hashlib.sha256()

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Literal
 
 from ..graph import Attention
+from ..tensors import F32, WeightType
 from .assembly import Assembly, Groups
 from .choice import PAGE, Deployment, LinearKernel
 from .compose import Value, composed
@@ -37,9 +38,12 @@ class _Lowering:
         self.n_blocks = 0  # entries of the logits' statistics, a row
         self.n_parts = 1  # partial sums of squares that the last writer of the residual left, a row
         self.vocab_size = 0
+        self.head_type = F32
 
     def plan(self, ops: Sequence[FusedOp]) -> Plan:
-        self.vocab_size = next(op.linear.width for op in ops if isinstance(op, MakeLogits))
+        head = next(op.linear for op in ops if isinstance(op, MakeLogits))
+        self.vocab_size = head.width
+        self.head_type = self.types[head.weight]
         for op in ops:
             self.lower_op(op)
         dispatches, places, sizes = self.assembly.place(frozenset({"logits"}))
@@ -278,13 +282,15 @@ class _Lowering:
     @property
     def block_tokens(self) -> int:
         """Logits that an entry of the statistics stands for."""
-        return 2 * self.kernel(selected=True).pairs
+        return 2 * self.kernel(self.head_type, selected=True).pairs
 
-    def kernel(self, *, selected: bool) -> LinearKernel:
+    def kernel(self, weight_type: WeightType, *, selected: bool) -> LinearKernel:
         """What computes a linear; of a prefill's rows only a `selected` one goes on to logits."""
         if self.mode == "decode":
             return self.d.choice.few_rows(self.rows)
-        return self.d.choice.few_rows(1) if selected and self.mode == "prefill" else self.d.choice.many_rows()
+        if selected and self.mode == "prefill":
+            return self.d.choice.few_rows(1)
+        return self.d.choice.many_rows(weight_type)
 
     def linear(
         self,
@@ -304,7 +310,7 @@ class _Lowering:
 
         Returns the workgroups along the weight's rows.
         """
-        kernel = self.kernel(selected=selected)
+        kernel = self.kernel(parts[0].type, selected=selected)
         includes = {
             "quant": parts[0].type.shader,
             "input": "input/" + ("selected" if selected else "normed" if norm else "plain") + ".wgsl",

@@ -5,8 +5,8 @@
 // include: quant/spread.wgsl
 // include: quant/affine.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let d = vec2<f32>(half(planes.x, group / 4u));
     let bits = word(planes.y, group);
-    return affine(spread_low(bits), spread_high(bits), 2.0 * d, -d);
+    return Packed(spread_low(bits), spread_high(bits), 2.0 * d, -d);
 }

@@ -5,7 +5,7 @@
 // include: quant/halves.wgsl
 // include: quant/affine.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let block = group / 8u;
     let g = group % 8u;
     let parts = word(planes.x, group / 2u) >> (16u * (g & 1u));
@@ -15,5 +15,5 @@ fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
     let d = half_pair(planes.z, block);
     let s = vec2<f32>((vec2<u32>(parts) >> vec2<u32>(0u, 8u)) & vec2<u32>(15u));
     let t = vec2<f32>((vec2<u32>(parts) >> vec2<u32>(4u, 12u)) & vec2<u32>(15u));
-    return affine((W[first] >> shift) & two_bits, (W[first + 1u] >> shift) & two_bits, d.x * s, -d.y * t);
+    return Packed((W[first] >> shift) & two_bits, (W[first + 1u] >> shift) & two_bits, d.x * s, -d.y * t);
 }

@@ -7,7 +7,7 @@
 // include: quant/halves.wgsl
 // include: quant/affine.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let block = group / 8u;
     let g = group % 8u;
     let at = 16u * (g & 1u);
@@ -25,5 +25,5 @@ fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
     let high_b = (W[planes.x + block * 2u + 1u] >> vec4<u32>(g)) & third;
     let a = ((W[first] >> shift) & two_bits) | (high_a << vec4<u32>(2u));
     let b = ((W[first + 1u] >> shift) & two_bits) | (high_b << vec4<u32>(2u));
-    return affine(a, b, d, -4.0 * d);
+    return Packed(a, b, d, -4.0 * d);
 }

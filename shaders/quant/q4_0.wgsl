@@ -2,14 +2,11 @@
 // nibble and value i + 16 in its high one.
 
 // include: quant/halves.wgsl
+// include: quant/affine.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
-    let d = half(planes.x, group);
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
+    let d = vec2<f32>(half(planes.x, group));
     let q = W[planes.y + group];
-    let h = q >> vec4<u32>(4u);
-    return array<vec4<f32>, 8>(
-        d * (low_nibbles(q.x) - 8.0), d * (low_nibbles(q.y) - 8.0),
-        d * (low_nibbles(q.z) - 8.0), d * (low_nibbles(q.w) - 8.0),
-        d * (low_nibbles(h.x) - 8.0), d * (low_nibbles(h.y) - 8.0),
-        d * (low_nibbles(h.z) - 8.0), d * (low_nibbles(h.w) - 8.0));
+    let nibble = vec4<u32>(0x0f0f0f0fu);
+    return Packed(q & nibble, (q >> vec4<u32>(4u)) & nibble, d, -8.0 * d);
 }

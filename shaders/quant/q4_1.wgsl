@@ -2,16 +2,11 @@
 // low nibble and value i + 16 in its high one.
 
 // include: quant/halves.wgsl
+// include: quant/affine.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let dm = half_pair(planes.x, group);
-    let d = vec4<f32>(dm.x);
-    let m = vec4<f32>(dm.y);
     let q = W[planes.y + group];
-    let h = q >> vec4<u32>(4u);
-    return array<vec4<f32>, 8>(
-        fma(d, low_nibbles(q.x), m), fma(d, low_nibbles(q.y), m),
-        fma(d, low_nibbles(q.z), m), fma(d, low_nibbles(q.w), m),
-        fma(d, low_nibbles(h.x), m), fma(d, low_nibbles(h.y), m),
-        fma(d, low_nibbles(h.z), m), fma(d, low_nibbles(h.w), m));
+    let nibble = vec4<u32>(0x0f0f0f0fu);
+    return Packed(q & nibble, (q >> vec4<u32>(4u)) & nibble, dm.xx, dm.yy);
 }

@@ -4,10 +4,10 @@
 // include: quant/affine.wgsl
 // include: quant/k_scales.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let scales = k_scales(W[planes.x + group / 8u], group % 8u);
     let first = planes.y + group / 2u * 2u;
     let shift = vec4<u32>(4u * (group & 1u));
     let nibble = vec4<u32>(0x0f0f0f0fu);
-    return affine((W[first] >> shift) & nibble, (W[first + 1u] >> shift) & nibble, scales.xx, -scales.yy);
+    return Packed((W[first] >> shift) & nibble, (W[first + 1u] >> shift) & nibble, scales.xx, -scales.yy);
 }

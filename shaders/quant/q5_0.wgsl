@@ -5,12 +5,12 @@
 // include: quant/spread.wgsl
 // include: quant/affine.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let d = vec2<f32>(half(planes.x, group));
     let high = word(planes.y, group);
     let q = W[planes.z + group];
     let nibble = vec4<u32>(0x0f0f0f0fu);
     let a = (q & nibble) | (spread_low(high) << vec4<u32>(4u));
     let b = ((q >> vec4<u32>(4u)) & nibble) | (spread_high(high) << vec4<u32>(4u));
-    return affine(a, b, d, -16.0 * d);
+    return Packed(a, b, d, -16.0 * d);
 }

@@ -5,7 +5,7 @@
 // include: quant/affine.wgsl
 // include: quant/k_scales.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let g = group % 8u;
     let scales = k_scales(W[planes.x + group / 8u], g);
     let first = planes.z + group / 2u * 2u;
@@ -16,5 +16,5 @@ fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
     let high_b = (W[planes.y + group / 8u * 2u + 1u] >> vec4<u32>(g)) & fifth;
     let a = ((W[first] >> shift) & nibble) | (high_a << vec4<u32>(4u));
     let b = ((W[first + 1u] >> shift) & nibble) | (high_b << vec4<u32>(4u));
-    return affine(a, b, scales.xx, -scales.yy);
+    return Packed(a, b, scales.xx, -scales.yy);
 }

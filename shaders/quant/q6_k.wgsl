@@ -7,7 +7,7 @@
 // include: quant/halves.wgsl
 // include: quant/affine.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let block = group / 8u;
     let g = group % 8u;
     let parts = vec2<u32>(word(planes.z, group / 2u) >> (16u * (g & 1u))) << vec2<u32>(24u, 16u);
@@ -23,5 +23,5 @@ fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
     let high_b = (W[first_high + 1u] >> shift_high) & two_bits;
     let a = ((W[first] >> shift) & nibble) | (high_a << vec4<u32>(4u));
     let b = ((W[first + 1u] >> shift) & nibble) | (high_b << vec4<u32>(4u));
-    return affine(a, b, d, -32.0 * d);
+    return Packed(a, b, d, -32.0 * d);
 }

@@ -21,7 +21,7 @@ fn digits(bytes: vec4<u32>, factors: vec4<u32>) -> vec4<u32> {
 
 // Without a branch, which costs a CPU three times as much: groups 0 to 4 are a digit of 32 bytes each, 5 to 7 two digits
 // of 16, but for the last 16 values.
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let block = group / 8u;
     let g = group % 8u;
     let early = g < 5u;
@@ -32,5 +32,5 @@ fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
     let factor_a = vec4<u32>(power_of_3(select(2u * g - 10u, g, early)));
     let factor_b = select(vec4<u32>(power_of_3(select(2u * g - 9u, g, early))), vec4<u32>(1u, 3u, 9u, 27u), last);
     let d = vec2<f32>(half(planes.z, block));
-    return affine(digits(a, factor_a), digits(b, factor_b), d, -d);
+    return Packed(digits(a, factor_a), digits(b, factor_b), d, -d);
 }

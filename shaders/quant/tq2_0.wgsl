@@ -4,10 +4,10 @@
 // include: quant/halves.wgsl
 // include: quant/affine.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+fn packed32(group: u32, planes: vec4<u32>) -> Packed {
     let d = vec2<f32>(half(planes.y, group / 8u));
     let first = planes.x + group / 4u * 2u;
     let shift = vec4<u32>(2u * (group & 3u));
     let two_bits = vec4<u32>(0x03030303u);
-    return affine((W[first] >> shift) & two_bits, (W[first + 1u] >> shift) & two_bits, d, -d);
+    return Packed((W[first] >> shift) & two_bits, (W[first + 1u] >> shift) & two_bits, d, -d);
 }

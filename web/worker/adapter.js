@@ -3,11 +3,19 @@
 /** @type {GPUFeatureName[]} used where they are there */
 export const WANTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"];
 
+/** Of WGSL's language features those that are used where they are there. */
+const WANTED_LANGUAGE_FEATURES = ["packed_4x8_integer_dot_product"];
+
 /** Facts of the adapter that a device would be opened on, as JSON: for gpu.py. Null where there is none. */
 export async function adapterFacts() {
   const adapter = navigator.gpu ? await bestAdapter() : null;
   const features = WANTED_FEATURES.filter((name) => adapter?.features.has(name));
   return adapter && JSON.stringify(factsOf(adapter, features, adapter.limits));
+}
+
+function languageFeatures() {
+  const known = navigator.gpu.wgslLanguageFeatures;
+  return WANTED_LANGUAGE_FEATURES.filter((name) => known?.has(name));
 }
 
 /**
@@ -40,7 +48,7 @@ export function factsOf(adapter, features, given) {
     description: info.description ?? "",
     isFallback: Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter),
     subgroupSizes: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
-    features,
+    features: [...features, ...languageFeatures()],
     limits,
   };
 }

@@ -13,6 +13,7 @@ from .failures import explained
 from .memory import available_memory
 
 FEATURES = ("subgroup", "timestamp-query")
+LANGUAGE_FEATURES = frozenset({"packed_4x8_integer_dot_product"})  # that naga compiles for every adapter
 WEBGPU_NAMES = {"subgroup": "subgroups"}  # wgpu-native calls it otherwise
 
 # What every WebGPU device has (specification, section 3.6.2): kernels must fit these, so tests ask for no more.
@@ -72,7 +73,7 @@ class NativeGpu:
         self._fence: Any = None
         self.adapter = replace(
             adapter,
-            features=frozenset(WEBGPU_NAMES.get(name, name) for name in features),
+            features=frozenset(WEBGPU_NAMES.get(name, name) for name in features) | LANGUAGE_FEATURES,
             limits={name: int(value) for name, value in self._device.limits.items()},
             subgroup_size=self._probe_subgroup_size() if "subgroup" in features else None,
         )
