@@ -117,6 +117,15 @@ def test_rounds_alternate_and_give_every_figure_a_sample(monkeypatch):
     assert told["GPU bytes at 256"]["ratios"]["ours"]["peer"]["median"] == 1
 
 
+def test_fast_arithmetic_that_is_exact_on_an_adapter_is_left_out():
+    seat = Seat(Engine("shaderlm fast", "shaderlm", {"arithmetic": "fast"}), Scripted(1, [], "fast"))
+    seat.facts |= {"adapter": "a CPU", "arithmetic": "fast"}
+    command.computes_as_asked(seat)
+    seat.facts["arithmetic"] = "exact"
+    with pytest.raises(EngineFailed, match="on a CPU fast arithmetic computes by the same kernels as exact"):
+        command.computes_as_asked(seat)
+
+
 def test_an_engine_that_fails_is_out_from_there_on(monkeypatch):
     monkeypatch.setattr("bench.peers.rounds.PAUSE", 0)
     found, log = Figures(), []

@@ -24,6 +24,7 @@ from . import plot, table
 from .engines import OURS, ROOT, EngineFailed, Process, command_of, peers
 from .figures import Figures, shown
 from .report import Absent, Conditions, file_name, report, write
+from .requantized import TYPES, requantized
 from .rounds import Prompt, Seat, Settings, run, start
 
 RESULTS = ROOT / "bench/results/peers"
@@ -45,6 +46,7 @@ def arguments() -> argparse.Namespace:
     usual = Settings()
     parser = argparse.ArgumentParser(prog="build.py bench --peers", allow_abbrev=False, description=__doc__)
     parser.add_argument("model", nargs="?", default=SMOLLM2.name, help=f"a GGUF file (default {SMOLLM2.name})")
+    parser.add_argument("--type", choices=TYPES, help="measure with the layers' linears quantized anew, to this type")
     parser.add_argument("--rounds", type=positive, default=usual.rounds, metavar="N")
     parser.add_argument("--prefill", type=sizes, default=usual.prefill, metavar="N,...", help="lengths of prompts")
     parser.add_argument("--decode", type=sizes, default=usual.decode, metavar="N,...", help="contexts to decode at")
@@ -68,6 +70,8 @@ def positive(text: str) -> int:
 def compare(options: argparse.Namespace) -> int:
     """Measure, write, and print the table. Raises Stop, ShaderLMError."""
     model = Path(sources.locate(options.model)[0]).resolve()
+    if options.type:
+        model = requantized(model, options.type)
     settings = Settings(options.rounds, options.prefill, options.decode)
     vocab_size = shaderlm.load_tokenizer(model).vocab_size
     conditions = Conditions.now(model, settings)
@@ -112,6 +116,7 @@ def open_all(
                 seats.append(seat)
                 start(seat, settings, ids, load, Path(states), found)
                 same_adapter(seat, seats[0])
+                computes_as_asked(seat)
             except EngineFailed as failed:
                 say(f"without {engine.name}: {failed}")
                 absent.append(Absent(engine.name, str(failed)))
@@ -132,6 +137,13 @@ def same_adapter(seat: Seat, ours: Seat) -> None:
         raise EngineFailed(
             f"it runs on {theirs}, shaderlm on {mine}: name its device by --vulkan-device N, or shaderlm's by --adapter"
         )
+
+
+def computes_as_asked(seat: Seat) -> None:
+    """Raise EngineFailed for fast arithmetic that is exact here: its figures would be another's."""
+    asked = seat.engine.options.get("arithmetic")
+    if asked and seat.facts["arithmetic"] != asked:
+        raise EngineFailed(f"on {seat.facts['adapter']} {asked} arithmetic computes by the same kernels as exact")
 
 
 def need_both(seats: list[Seat], absent: list[Absent]) -> None:

@@ -43,7 +43,7 @@ class Engine:
         return self.kind == "shaderlm"
 
 
-OURS = (Engine("shaderlm exact", "shaderlm"),)
+OURS = (Engine("shaderlm exact", "shaderlm"), Engine("shaderlm fast", "shaderlm", {"arithmetic": "fast"}))
 
 
 def peers(vulkan_device: int) -> tuple[Engine, ...]:
