@@ -80,10 +80,11 @@ def broadcast(m: int) -> LinearKernel:
     return LinearKernel("matmul_broadcast.wgsl", {"M": m, "SUBGROUP": 8, "WORKGROUP": 32}, tile_pairs=32, tile_rows=m)
 
 
-TILE = LinearKernel("matmul_tile.wgsl", {}, tile_pairs=16, tile_rows=32)
+TILE = LinearKernel("matmul_tile.wgsl", {"LANE_PAIRS": 2}, tile_pairs=16, tile_rows=32)
+LARGE_TILE = LinearKernel("matmul_tile.wgsl", {"LANE_PAIRS": 4}, tile_pairs=32, tile_rows=32)
 INT8 = LinearKernel("matmul_int8.wgsl", {}, tile_pairs=32, tile_rows=32)  # rounds x
 BROADCAST = broadcast(4)
-EACH = (matvec(2, 1), matvec(4, 16), TILE, BROADCAST)  # one of each kind
+EACH = (matvec(2, 1), matvec(4, 16), TILE, LARGE_TILE, BROADCAST)  # one of each kind
 
 
 def rows_of(kernel: LinearKernel) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from agreement import agree
 from gpu import Device
-from linear_kernels import BROADCAST, TILE, LinearKernel, broadcast, embed, embedded, matvec, multiplied
+from linear_kernels import BROADCAST, LARGE_TILE, TILE, LinearKernel, broadcast, embed, embedded, matvec, multiplied
 from shaderlm.tensors import WEIGHT_TYPES, WeightType
 from weight_blocks import F16_SCALES, Blocks, f16_scales, ordinary_blocks, random_blocks, set_f16_scales
 
@@ -81,6 +81,13 @@ def test_matmul_is_that_of_float64(gpu: Device, weight_type: WeightType, kernel:
     blocks = random_blocks(weight_type, ROWS, columns_of(weight_type))
     x = inputs(64, blocks.columns)
     agree_with_float64(multiplied(gpu, kernel, blocks, x), blocks, x)
+
+
+@pytest.mark.parametrize("weight_type", SOME_TYPES)
+def test_the_size_of_a_tile_changes_no_bit(gpu: Device, weight_type: WeightType) -> None:
+    blocks = random_blocks(weight_type, ROWS, columns_of(weight_type))
+    x = inputs(64, blocks.columns)
+    np.testing.assert_array_equal(multiplied(gpu, LARGE_TILE, blocks, x), multiplied(gpu, TILE, blocks, x))
 
 
 @pytest.mark.parametrize("weight_type", TYPES)
