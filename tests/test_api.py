@@ -190,6 +190,7 @@ def test_an_option_out_of_its_range_is_refused(tiny: Model, options: Any, messag
         ({"context": 1}, "context: must be a whole number from 2 on, or None, not 1"),
         ({"context": 10.5}, "context: .* not 10.5"),
         ({"kv_dtype": "f64"}, 'kv_dtype: must be "f16" or "f32", not \'f64\''),
+        ({"arithmetic": "quick"}, 'arithmetic: must be "exact" or "fast", not \'quick\''),
     ],
     ids=str,
 )

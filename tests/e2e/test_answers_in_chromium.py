@@ -112,6 +112,8 @@ def test_errors_carry_the_name_of_their_class(tab: SiteTab) -> None:
         name, code, message = tab.evaluate(f"(url) => code(() => {call}(url, {{ contxt: 5 }}))", URL)
         assert (name, code) == ("ShaderLMError", "InvalidOption")
         assert f"{call} knows no option contxt" in message
+    quick = tab.evaluate("(url) => code(() => load(url, { arithmetic: 'quick' }))", URL)
+    assert quick[1:] == ["InvalidOption", 'arithmetic: must be "exact" or "fast", not \'quick\'.']
     assert tab.evaluate("() => code(() => model.complete('a '.repeat(2000)))")[1] == "PromptTooLong"
     assert tab.evaluate("() => code(() => load('/models/none.gguf'))")[1] == "ModelNotFound"
     assert tab.evaluate("() => code(() => load('/index.html'))")[1] in ("InvalidFile", "ModelNotFound")
