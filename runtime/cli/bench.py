@@ -1,7 +1,8 @@
 """Measure a model on an adapter: speed, what a token costs the host, the share of the memory's bandwidth.
 
 The model is smollm2 unless another is named. Medians of several runs; the prompt is made of token ids spread over the
-vocabulary, the answer has a fixed length and is drawn with the default options.
+vocabulary, the answer has a fixed length and is drawn with the default options. With --profile it is single dispatches
+that are timed: where a step's time goes.
 """
 
 import argparse
@@ -18,12 +19,15 @@ from typing import Any
 from ..core import Core
 from ..generation import Provenance
 from ..model import AsyncModel
-from . import loading, measuring
+from ..hosts.native import timestamps
+from . import loading, measuring, profile_page, profile_table, profiling
 from .arguments import UsageError, add_model_arguments, model_of, no_words_left
 from .measuring import Settings, Spread, StepCost
 from .report import show
 from .terminal import note
-from .writing import write_json
+from .writing import write_json, write_text
+
+PROFILE = "shaderlm-profile.html"
 
 
 @dataclass(frozen=True)
@@ -58,29 +62,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-prefix-reuse", action="store_true", help="compute the next turn's prompt from its first token on"
     )
+    parser.add_argument(
+        "--profile",
+        nargs="?",
+        const=PROFILE,
+        metavar="FILE.html",
+        help=f"instead, time every dispatch of decode steps behind the prompt, and of the prompt (default {PROFILE})",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=50, metavar="N", help="with --profile: how many decode steps (default 50)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE too; - prints them instead")
     add_model_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    chart = chart_of(arguments)
     source = model_of(arguments, default="smollm2")
     no_words_left(arguments)
     settings = settings_of(arguments)
     place = loading.choose_place(source, arguments)
-    report = asyncio.run(measure(place, settings))
+    if chart is not None:
+        timestamps.check(place.adapter)
+    report = asyncio.run(measure(place, settings, steps=arguments.steps if chart is not None else None))
     if arguments.json == "-":
         print(json.dumps(report))
-        return 0
-    show(report)
-    if arguments.json:
+    elif chart is not None:
+        profile_table.show(report)
+    else:
+        show(report)
+    if arguments.json not in (None, "-"):
         write_json(Path(arguments.json), report)
         note(f"The figures are in {arguments.json}")
+    if chart is not None:
+        write_text(chart, profile_page.page(report))
+        note(f"The charts are in {chart}")
     return 0
+
+
+def chart_of(arguments: argparse.Namespace) -> Path | None:
+    """The file that --profile's charts go to, None where no profile is wanted. Raises UsageError.
+
+    A word behind --profile that names no page is the model's, as any other word.
+    """
+    if arguments.profile is None:
+        return None
+    if arguments.no_kv_cache:
+        raise UsageError("--profile times steps that use the KV cache: leave --no-kv-cache out.")
+    if Path(arguments.profile).suffix.lower() in (".html", ".htm"):
+        return Path(arguments.profile)
+    arguments.words.insert(0, arguments.profile)
+    return Path(PROFILE)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Raises UsageError for lengths that cannot be measured."""
-    for name, least in (("prompt_tokens", 1), ("tokens", 2), ("runs", 1)):
+    for name, least in (("prompt_tokens", 1), ("tokens", 2), ("runs", 1), ("steps", 1)):
         if getattr(arguments, name) < least:
             raise UsageError(f"--{name.replace('_', '-')}: must be at least {least}, not {getattr(arguments, name)}.")
     return Settings(
@@ -92,20 +129,25 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     )
 
 
-async def measure(place: loading.Place, settings: Settings) -> dict[str, Any]:
-    """Load, measure everything, and say under which conditions."""
+async def measure(place: loading.Place, settings: Settings, *, steps: int | None) -> dict[str, Any]:
+    """Load, measure everything, or profile so many `steps`, and say under which conditions."""
     load_before = _load_average()
     started = time.perf_counter()
     async with await loading.load_async(place) as model:
         load_seconds = time.perf_counter() - started
-        if model.context < settings.context:
+        positions = settings.context if steps is None else settings.prompt_tokens + 2
+        if model.context < positions:
             raise UsageError(
-                f"These measurements take {settings.context} positions, but the context has {model.context}: "
+                f"These measurements take {positions} positions, but the context has {model.context}: "
                 "give less --prompt-tokens or --tokens, or more --context."
             )
-        results = await _measure(model, settings, load_seconds)
+        if steps is None:
+            found = {"results": asdict(await _measure(model, settings, load_seconds))}
+        else:
+            note("timing dispatches ...")
+            found = {"profile": await profiling.profile(model, settings, steps)}
         conditions = await _conditions(model, place, load_before)
-    return {"shaderlm": "bench", **conditions, "settings": asdict(settings), "results": asdict(results)}
+    return {"shaderlm": "bench", **conditions, "settings": asdict(settings), **found}
 
 
 async def _measure(model: AsyncModel, settings: Settings, load_seconds: float) -> Results:

@@ -35,16 +35,11 @@ def show(report: Mapping[str, Any]) -> None:
 
 def conditions(report: Mapping[str, Any]) -> list[str]:
     """Lines that say what was measured, where, and how busy the machine was."""
-    model, adapter, versions = report["model"], report["adapter"], report["versions"]
     settings = report["settings"]
-    load = report["load_average"]["before"]
-    busy = f"{report['cpus']} CPUs, load average {load[0]} before" if load else f"{report['cpus']} CPUs"
     without = [] if settings["kv_cache"] else ["without a KV cache"]
     without += [] if settings["prefix_reuse"] else ["without prefix reuse"]
     return [
-        f"{model['file']} on {adapter['name']} ({adapter['kind']}, {adapter['backend']}, {adapter['driver']})",
-        f"shaderlm {versions['shaderlm']}, wgpu {versions['wgpu']}, Python {versions['python']}, {versions['system']}",
-        busy,
+        *surroundings(report),
         ", ".join(
             [
                 f"prompt of {settings['prompt_tokens']} tokens, answers of {settings['tokens']}",
@@ -53,6 +48,18 @@ def conditions(report: Mapping[str, Any]) -> list[str]:
                 *without,
             ]
         ),
+    ]
+
+
+def surroundings(report: Mapping[str, Any]) -> list[str]:
+    """The model and the adapter, the versions, the machine and how busy it was."""
+    model, adapter, versions = report["model"], report["adapter"], report["versions"]
+    load = report["load_average"]["before"]
+    busy = f"{report['cpus']} CPUs, load average {load[0]} before" if load else f"{report['cpus']} CPUs"
+    return [
+        f"{model['file']} on {adapter['name']} ({adapter['kind']}, {adapter['backend']}, {adapter['driver']})",
+        f"shaderlm {versions['shaderlm']}, wgpu {versions['wgpu']}, Python {versions['python']}, {versions['system']}",
+        busy,
     ]
 
 

@@ -11,6 +11,7 @@ from ...host import Access, Adapter, BoundBuffer, Chunk, KernelSource, Usage
 from . import replay
 from .failures import explained
 from .memory import available_memory
+from .timestamps import Stopwatch
 
 FEATURES = ("subgroup", "timestamp-query")
 LANGUAGE_FEATURES = frozenset({"packed_4x8_integer_dot_product"})  # that naga compiles for every adapter
@@ -169,6 +170,10 @@ class NativeGpu:
             self._queue.read_buffer(self._fence, 0, 4)
 
     # Facts
+
+    def stopwatch(self) -> Stopwatch:
+        """What times single dispatches. Raises UnsuitableAdapter."""
+        return Stopwatch(self._device, self.adapter)
 
     def live_objects(self) -> Mapping[str, int]:
         return {

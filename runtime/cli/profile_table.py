@@ -1,0 +1,128 @@
+"""The tables of `bench --profile` on stdout: where a step's time goes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .report import surroundings
+from .terminal import line
+
+Section = Mapping[str, Any]
+SUMS = {"by_op": "op", "by_layer": "layer", "by_kernel": "kernel"}
+HEADER = ("share", "ms/step", "dispatches", "us each", "MB/step", "GB/s")
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """Print a report of `bench --profile`."""
+    for text in [*surroundings(report), f"KV cache in {report['kv_dtype']}"]:
+        line(text, style="dim")
+    decode, prefill = report["profile"]["decode"], report["profile"]["prefill"]
+    line("")
+    line(decode_title(decode), style="bold")
+    for text in about_decode(decode):
+        line(text)
+    _show_sums(decode)
+    line("")
+    line(prefill_title(prefill), style="bold")
+    for text in about_prefill(prefill):
+        line(text)
+    for row in aligned(chunk_rows(prefill)):
+        line(row)
+    _show_sums(prefill)
+
+
+def decode_title(decode: Section) -> str:
+    return f"Decode step at position {decode['position']:,}"
+
+
+def prefill_title(prefill: Section) -> str:
+    return f"Prefill of {prefill['tokens']:,} tokens"
+
+
+def about_decode(decode: Section) -> Iterator[str]:
+    """What the figures of a decode step are worth: sentences."""
+    gpu, one_pass = decode["gpu_ms"]["median"], decode["one_pass_ms"]["median"]
+    empty, passes = decode["empty_pass_us"]["median"], decode["dispatches"]
+    cost = empty * passes / 1e3
+    yield (
+        f"{decode['steps']} steps of {passes} dispatches, each in a pass of its own: {_ms(decode['gpu_ms'])} of the GPU's time, "
+        f"{gpu / one_pass:.2f} times the {one_pass:.2f} ms of the same step in one pass."
+    )
+    yield f"The dispatches sum to {_percent(decode['share'])} of it, from the first begin to the last end."
+    yield (
+        f"An empty pass takes {empty:.1f} us, which every dispatch's figure contains: {cost:.2f} ms a step. "
+        f"Less these, the sum is {(gpu - cost) / one_pass:.2f} times the step in one pass."
+    )
+    yield _by_the_clock(decode, "step")
+
+
+def about_prefill(prefill: Section) -> Iterator[str]:
+    """The same of a prefill, whose steps are chunks."""
+    chunks = len(prefill["chunks"])
+    yield (
+        f"{prefill['runs']} runs of {chunks} chunk{'s' if chunks > 1 else ''}: {_ms(prefill['gpu_ms'])} of the GPU's time a chunk. "
+        f"The dispatches sum to {_percent(prefill['share'])} of it."
+    )
+    yield _by_the_clock(prefill, "prefill")
+
+
+def sum_rows(rows: Sequence[Section], what: str) -> list[tuple[str, ...]]:
+    """A header and a row for each sum, those that take longest first; layers in their order."""
+    ordered = rows if what == "layer" else sorted(rows, key=lambda row: -row["ms"])
+    return [(f"by {what}", *HEADER), *((row["name"], *figures(row)) for row in ordered)]
+
+
+def figures(row: Section) -> tuple[str, ...]:
+    """A sum in the columns of HEADER; empty where nothing is known to be read."""
+    reads, rate = row["bytes"], row["gb_per_second"]
+    return (
+        f"{100 * row['share']:.1f} %",
+        f"{row['ms']:.3f}",
+        f"{row['dispatches']:.4g}",
+        f"{row['us_each']:.1f}",
+        "" if reads is None else f"{reads / 1e6:.2f}",
+        "" if rate is None else f"{rate:.2f}",
+    )
+
+
+def chunk_rows(prefill: Section) -> list[tuple[str, ...]]:
+    header = ("by chunk", "rows", "ms", "tokens/s")
+    return [header, *(chunk_row(chunk) for chunk in prefill["chunks"])]
+
+
+def chunk_row(chunk: Section) -> tuple[str, ...]:
+    """From which position on, rows, milliseconds on the GPU, rows a second."""
+    ms = chunk["gpu_ms"]["median"]
+    return f"from {chunk['first']:,}", str(chunk["rows"]), f"{ms:.1f}", f"{1e3 * chunk['rows'] / ms:.1f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines: the first column to the left, all others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+
+
+def _show_sums(section: Section) -> None:
+    for name, what in SUMS.items():
+        header, *rows = aligned(sum_rows(section[name], what))
+        line("")
+        line(header, style="bold")
+        for row in rows:
+            line(row.rstrip())
+
+
+def _by_the_clock(section: Section, what: str) -> str:
+    clock, normal = section["clock_ms"]["median"], section["normal_clock_ms"]["median"]
+    return (
+        f"By the host's clock a profiled {what} takes {clock:.1f} ms, {clock / normal:.2f} times a normal one's {normal:.1f}."
+    )
+
+
+def _ms(spread: Section) -> str:
+    return f"{spread['median']:.2f} ms ({spread['low']:.2f} to {spread['high']:.2f})"
+
+
+def _percent(spread: Section) -> str:
+    return f"{100 * spread['median']:.1f} %"
