@@ -71,7 +71,7 @@ class NoAdapter(ShaderLMError):
 
 
 class UnsuitableAdapter(ShaderLMError):
-    """An adapter lacks what the kernels of a model need of it, whatever the model's size."""
+    """An adapter lacks what a model's kernels, or a measurement, need of it, whatever the model's size."""
 
 
 class DeviceLost(ShaderLMError):

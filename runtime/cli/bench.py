@@ -18,8 +18,8 @@ from typing import Any
 
 from ..core import Core
 from ..generation import Provenance
-from ..model import AsyncModel
 from ..hosts.native import timestamps
+from ..model import AsyncModel
 from . import loading, measuring, profile_page, profile_table, profiling
 from .arguments import UsageError, add_model_arguments, model_of, no_words_left
 from .measuring import Settings, Spread, StepCost
@@ -144,7 +144,6 @@ async def measure(place: loading.Place, settings: Settings, *, steps: int | None
         if steps is None:
             found = {"results": asdict(await _measure(model, settings, load_seconds))}
         else:
-            note("timing dispatches ...")
             found = {"profile": await profiling.profile(model, settings, steps)}
         conditions = await _conditions(model, place, load_before)
     return {"shaderlm": "bench", **conditions, "settings": asdict(settings), **found}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from .profile_table import HEADER, figures
+from .profile_table import OUTSIDE, SUMS, figures, header, sums
 
 Section = Mapping[str, Any]
 Colours = Mapping[str, str]  # op -> CSS class
@@ -23,13 +23,13 @@ def colours(sections: Sequence[Section]) -> Colours:
     """A class for each op, the same in all charts: those that take longest in the first section come first."""
     ops: dict[str, None] = {}
     for section in sections:
-        ops |= dict.fromkeys(row["name"] for row in sorted(section["by_op"], key=lambda row: -row["ms"]))
+        ops |= dict.fromkeys(row["name"] for row in sums(section, "by_op"))
     return {op: f"c{i}" if i < HUES else REST for i, op in enumerate(ops)}
 
 
 def legend(section: Section, of: Colours) -> str:
     """The colours of the section's ops. Those without one of their own share the last entry."""
-    ops = [row["name"] for row in sorted(section["by_op"], key=lambda row: -row["ms"])]
+    ops = [row["name"] for row in sums(section, "by_op")]
     items = [f'<span><i class="{of[op]}"></i>{escape(op)}</span>' for op in ops if of[op] != REST]
     rest = [escape(op) for op in ops if of[op] == REST]
     if rest:
@@ -37,13 +37,14 @@ def legend(section: Section, of: Colours) -> str:
     return f'<p class="legend">{"".join(items)}</p>'
 
 
-def bars(rows: Sequence[Section], what: str, of: Colours) -> str:
-    """A table of sums, each with a bar as long as its share."""
+def bars(section: Section, name: str, step: str, of: Colours) -> str:
+    """A table of what is summed "by_op", "by_kernel" or "by_layer", each with a bar as long as its share."""
+    rows = sums(section, name)
     longest = max(row["share"] for row in rows)
-    head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
+    head = "".join(f"<th>{escape(column)}</th>" for column in header(step))
     body = "".join(_bar_row(row, row["share"] / longest, of.get(row["name"], REST)) for row in rows)
     return (
-        f'<div class="wide"><table class="bars"><thead><tr><th>{escape(what)}</th><td></td>{head}</tr></thead>'
+        f'<div class="wide"><table class="bars"><thead><tr><th>{SUMS[name]}</th><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -55,28 +56,24 @@ def _bar_row(row: Section, length: float, colour: str) -> str:
 
 
 def layers(section: Section, of: Colours) -> str:
-    """A column for each layer, made of its ops; what belongs to no layer stands last."""
-    names = [row["name"] for row in section["by_layer"]]
-    names.sort(key=lambda name: (not name.startswith("layer "), len(name), name))
-    totals = {row["name"]: row["ms"] for row in section["by_layer"]}
+    """A column for each layer, made of its ops."""
+    totals = {row["name"]: row["ms"] for row in section["by_layer"] if row["name"] != OUTSIDE}
     top, step = _axis(max(totals.values()))
-    height = COLUMNS / top
-    pitch = (WIDTH - LEFT) / len(names)
+    height = COLUMNS / top  # pixels a millisecond
+    pitch = (WIDTH - LEFT) / len(totals)
     width = min(48.0, max(2.0, pitch - 3))
     every = max(1, math.ceil(LABEL / pitch))
     parts = [_grid_line(COLUMNS - tick * height, _short(tick)) for tick in _ticks(top, step)]
-    for i, name in enumerate(names):
+    for i, (name, total) in enumerate(totals.items()):
         x, y = LEFT + i * pitch + (pitch - width) / 2, float(COLUMNS)
         for cell in section["by_layer_and_op"]:
             if cell["layer"] == name:
                 y -= cell["ms"] * height
-                title = f"{name}: {cell['op']} {cell['ms']:.3f} ms of {totals[name]:.3f}"
+                title = f"{name}: {cell['op']} {cell['ms']:.3f} ms of {total:.3f}"
                 parts.append(_rect(x, y, width, max(0.0, cell["ms"] * height - 0.5), of[cell["op"]], title))
-        is_layer = name.startswith("layer ")
-        if not is_layer or i % every == 0:
-            text = name.removeprefix("layer ") if is_layer else "none"
-            parts.append(_text(x + width / 2, COLUMNS + 16, text, "middle"))
-    return _svg(COLUMNS + 24, parts, "Milliseconds of a step by layer and op")
+        if i % every == 0:
+            parts.append(_text(x + width / 2, COLUMNS + 16, name.removeprefix("layer "), "middle"))
+    return _svg(COLUMNS + 24, parts, "Milliseconds by layer and op")
 
 
 def timeline(section: Section, of: Colours) -> str:

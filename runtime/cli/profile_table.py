@@ -7,8 +7,8 @@ from .report import surroundings
 from .terminal import line
 
 Section = Mapping[str, Any]
-SUMS = {"by_op": "op", "by_layer": "layer", "by_kernel": "kernel"}
-HEADER = ("share", "ms/step", "dispatches", "us each", "MB/step", "GB/s")
+SUMS = {"by_op": "op", "by_kernel": "kernel", "by_layer": "layer"}
+OUTSIDE = "outside of layers"
 
 
 def show(report: Mapping[str, Any]) -> None:
@@ -20,14 +20,15 @@ def show(report: Mapping[str, Any]) -> None:
     line(decode_title(decode), style="bold")
     for text in about_decode(decode):
         line(text)
-    _show_sums(decode)
+    _show_sums(decode, "step")
     line("")
     line(prefill_title(prefill), style="bold")
     for text in about_prefill(prefill):
         line(text)
+    line("")
     for row in aligned(chunk_rows(prefill)):
         line(row)
-    _show_sums(prefill)
+    _show_sums(prefill, "chunk")
 
 
 def decode_title(decode: Section) -> str:
@@ -44,12 +45,15 @@ def about_decode(decode: Section) -> Iterator[str]:
     empty, passes = decode["empty_pass_us"]["median"], decode["dispatches"]
     cost = empty * passes / 1e3
     yield (
-        f"{decode['steps']} steps of {passes} dispatches, each in a pass of its own: {_ms(decode['gpu_ms'])} of the GPU's time, "
-        f"{gpu / one_pass:.2f} times the {one_pass:.2f} ms of the same step in one pass."
+        f"{decode['steps']} steps of {passes} dispatches, each in a pass of its own: {_gpu_time(decode)}. "
+        f"The same in one pass takes {one_pass:.2f}: {gpu / one_pass:.2f} times."
     )
-    yield f"The dispatches sum to {_percent(decode['share'])} of it, from the first begin to the last end."
     yield (
-        f"An empty pass takes {empty:.1f} us, which every dispatch's figure contains: {cost:.2f} ms a step. "
+        f"The dispatches sum to {_percent(decode)} of the time from a step's first begin to its last end: each is "
+        "timed from the end of the one before it."
+    )
+    yield (
+        f"So every figure contains its pass, and an empty one takes {empty:.1f} us: {cost:.2f} ms a step. "
         f"Less these, the sum is {(gpu - cost) / one_pass:.2f} times the step in one pass."
     )
     yield _by_the_clock(decode, "step")
@@ -58,21 +62,32 @@ def about_decode(decode: Section) -> Iterator[str]:
 def about_prefill(prefill: Section) -> Iterator[str]:
     """The same of a prefill, whose steps are chunks."""
     chunks = len(prefill["chunks"])
+    yield f"{prefill['runs']} runs of {chunks} chunk{'s' if chunks > 1 else ''}: {_gpu_time(prefill)} a chunk."
     yield (
-        f"{prefill['runs']} runs of {chunks} chunk{'s' if chunks > 1 else ''}: {_ms(prefill['gpu_ms'])} of the GPU's time a chunk. "
-        f"The dispatches sum to {_percent(prefill['share'])} of it."
+        f"The dispatches sum to {_percent(prefill)} of the time from a chunk's first begin to its last end. The rest "
+        "lies between submits, where the host reads the times."
     )
     yield _by_the_clock(prefill, "prefill")
 
 
-def sum_rows(rows: Sequence[Section], what: str) -> list[tuple[str, ...]]:
-    """A header and a row for each sum, those that take longest first; layers in their order."""
-    ordered = rows if what == "layer" else sorted(rows, key=lambda row: -row["ms"])
-    return [(f"by {what}", *HEADER), *((row["name"], *figures(row)) for row in ordered)]
+def mean_ms(section: Section) -> float:
+    """Of all steps: what the tables sum to."""
+    return sum(float(row["ms"]) for row in section["by_op"])
+
+
+def sums(section: Section, name: str) -> list[Section]:
+    """What is summed "by_op", "by_kernel" or "by_layer": what takes longest first, but layers in their order."""
+    rows: list[Section] = section[name]
+    return rows if name == "by_layer" else sorted(rows, key=lambda row: -row["ms"])
+
+
+def header(step: str) -> tuple[str, ...]:
+    """Of the columns that `figures` fills."""
+    return "share", f"ms/{step}", "dispatches", "us each", f"MB/{step}", "GB/s"
 
 
 def figures(row: Section) -> tuple[str, ...]:
-    """A sum in the columns of HEADER; empty where nothing is known to be read."""
+    """A sum in columns; empty where nothing is known to be read."""
     reads, rate = row["bytes"], row["gb_per_second"]
     return (
         f"{100 * row['share']:.1f} %",
@@ -85,8 +100,7 @@ def figures(row: Section) -> tuple[str, ...]:
 
 
 def chunk_rows(prefill: Section) -> list[tuple[str, ...]]:
-    header = ("by chunk", "rows", "ms", "tokens/s")
-    return [header, *(chunk_row(chunk) for chunk in prefill["chunks"])]
+    return [("by chunk", "rows", "ms", "tokens/s"), *(chunk_row(chunk) for chunk in prefill["chunks"])]
 
 
 def chunk_row(chunk: Section) -> tuple[str, ...]:
@@ -99,16 +113,19 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines: the first column to the left, all others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
         for row in rows
     ]
 
 
-def _show_sums(section: Section) -> None:
+def _show_sums(section: Section, step: str) -> None:
     for name, what in SUMS.items():
-        header, *rows = aligned(sum_rows(section[name], what))
+        cells = [(f"by {what}", *header(step)), *((row["name"], *figures(row)) for row in sums(section, name))]
+        first, *rows = aligned(cells)
         line("")
-        line(header, style="bold")
+        line(first, style="bold")
         for row in rows:
             line(row.rstrip())
 
@@ -116,13 +133,17 @@ def _show_sums(section: Section) -> None:
 def _by_the_clock(section: Section, what: str) -> str:
     clock, normal = section["clock_ms"]["median"], section["normal_clock_ms"]["median"]
     return (
-        f"By the host's clock a profiled {what} takes {clock:.1f} ms, {clock / normal:.2f} times a normal one's {normal:.1f}."
+        f"By the host's clock a profiled {what} takes {clock:.1f} ms, {clock / normal:.2f} times a normal {normal:.1f}."
     )
 
 
-def _ms(spread: Section) -> str:
-    return f"{spread['median']:.2f} ms ({spread['low']:.2f} to {spread['high']:.2f})"
+def _gpu_time(section: Section) -> str:
+    time = section["gpu_ms"]
+    return (
+        f"{time['median']:.2f} ms of the GPU's time in the median ({time['low']:.2f} to {time['high']:.2f}; "
+        f"the tables have the mean, {mean_ms(section):.2f})"
+    )
 
 
-def _percent(spread: Section) -> str:
-    return f"{100 * spread['median']:.1f} %"
+def _percent(section: Section) -> str:
+    return f"{100 * section['share']['median']:.1f} %"

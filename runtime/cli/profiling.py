@@ -19,13 +19,18 @@ from ..model import AsyncModel
 from ..sampling import Sampling
 from . import measuring
 from .measuring import Settings, Spread
+from .profile_table import OUTSIDE
+from .terminal import note
 
 WARM_UP = 2  # rounds that do not count: kernels are compiled, buffers touched for the first time
 MOST_EMPTY = 200  # passes, in which their cost is measured
 
 
 async def profile(model: AsyncModel, settings: Settings, steps: int) -> dict[str, Any]:
-    """Profiles of `steps` decode steps behind a prompt, and of `settings.runs` prefills of it. Raises UnsuitableAdapter."""
+    """Profiles of `steps` decode steps behind a prompt, and of `settings.runs` prefills of it.
+
+    Raises UnsuitableAdapter.
+    """
     ids = measuring.prompt(await measuring.vocab_size(model), settings.prompt_tokens)
     return await model.run_on_engine(lambda core: _profile(core, ids, settings.runs, steps))
 
@@ -34,11 +39,17 @@ async def _profile(core: Core, ids: Sequence[int], runs: int, steps: int) -> dic
     gpu = cast(NativeGpu, core.gpu)  # the command line has no other
     with gpu.stopwatch() as watch:
         bench = _Bench(core.engine, gpu, watch, ids)
-        return {"decode": await bench.decode(steps), "prefill": await bench.prefill(runs)}
+        note("timing decode steps ...")
+        decode = await bench.decode(steps)
+        note("timing the prompt ...")
+        return {"decode": decode, "prefill": await bench.prefill(runs)}
 
 
 class _Bench:
-    """Runs the same step again and again: as ever, in one timed pass, and each dispatch in a pass of its own."""
+    """Runs the same step again and again: as ever, in one timed pass, and each dispatch in a pass of its own.
+
+    `decode` comes first: the prompt that it computes has the kernels of a prefill compiled.
+    """
 
     def __init__(self, engine: Engine, gpu: NativeGpu, watch: Stopwatch, ids: Sequence[int]) -> None:
         self.engine = engine
@@ -88,7 +99,6 @@ class _Bench:
 
     async def prefill(self, runs: int) -> dict[str, Any]:
         """Prefills in turns. A step is one chunk of the prompt; the last has the first token's logits and draw too."""
-        await self.whole_prompt()
         plan = await self.engine.plan("prefill", self.engine.deployment.choice.prefill_rows)
         places = list(self.places(plan))
         known = [parts(self.engine, plan.plan, rows, first + rows) for first, rows in places]
@@ -106,7 +116,7 @@ class _Bench:
             "normal_clock_ms": _spread(normal, 1e3),
             "clock_ms": _spread(clocked, 1e3),
             "chunks": [
-                {"first": first, "rows": rows, "gpu_ms": _spread([span(run[i]) for run in chunks], 1e-6)}
+                {"first": first, "rows": rows, "gpu_ms": _spread([busy(run[i]) for run in chunks], 1e-6)}
                 for i, (first, rows) in enumerate(places)
             ],
         }
@@ -136,13 +146,13 @@ class _Bench:
 
 def section(steps: Sequence[Step]) -> dict[str, Any]:
     """Steps summed by op, kernel and layer, and the one of median length dispatch by dispatch."""
-    middle = sorted(steps, key=span)[len(steps) // 2]
+    middle = sorted(steps, key=busy)[len(steps) // 2]
     total = sum(busy(step) for step in steps)
     sums = {"by_op": _op, "by_kernel": _kernel, "by_layer": _layer}
     cells = summed(steps, lambda part: (_layer(part), _op(part)))
     return {
         "dispatches": len(middle),
-        "gpu_ms": _spread([span(step) for step in steps], 1e-6),
+        "gpu_ms": _spread([busy(step) for step in steps], 1e-6),
         "share": _spread([busy(step) / span(step) for step in steps], 1),
         **{
             name: [_row(what, one, len(steps), total) for what, one in summed(steps, key).items()]
@@ -164,7 +174,7 @@ def _kernel(part: Part) -> str:
 
 
 def _layer(part: Part) -> str:
-    return "outside of layers" if part.layer is None else f"layer {part.layer}"
+    return OUTSIDE if part.layer is None else f"layer {part.layer}"
 
 
 def _row(name: str, one: Sum, steps: int, total: int) -> dict[str, Any]:

@@ -75,10 +75,7 @@ def parts(engine: Engine, plan: Plan, rows: int, keys: int) -> tuple[Part, ...]:
 
 def timed(known: Sequence[Part], dispatches: Sequence[int], clock: Sequence[int]) -> list[Timed]:
     """Dispatches with their times; `clock` holds when the first began and each ended."""
-    return [
-        Timed(known[i], begin, end)
-        for i, begin, end in zip(dispatches, clock[:-1], clock[1:], strict=True)
-    ]
+    return [Timed(known[i], begin, end) for i, begin, end in zip(dispatches, clock[:-1], clock[1:], strict=True)]
 
 
 def span(step: Step) -> int:

@@ -1,4 +1,4 @@
-"""How long single dispatches take by the device's own clock: each in a compute pass of its own that ends in a timestamp.
+"""How long single dispatches take by the device's clock: each in a compute pass of its own that ends in a timestamp.
 
 A dispatch is given the time from the end of the pass before it to the end of its own, so that nothing falls between:
 neither the wait for what it reads nor the pass itself, whose cost empty passes tell. A timestamp at both ends of each
@@ -69,7 +69,7 @@ class Stopwatch:
     def timing(self, gpu: "NativeGpu", *, apart: bool) -> Iterator[list[Submission]]:
         """Inside a `with`, time everything that `gpu` is given to submit; the list grows with each submit.
 
-        `apart`: every dispatch in a pass of its own; else all of a submit in one, as ever. Each submit waits for its end.
+        `apart`: every dispatch in a pass of its own; else all of a submit in one, as ever. A submit waits for its end.
         """
         submissions: list[Submission] = []
         plain = gpu.submit
@@ -84,8 +84,8 @@ class Stopwatch:
             end = len(program) if stop is None else stop
             present = [i for i in range(start, end) if counts[3 * i]]
             most = _MOST_PASSES if apart else max(1, len(present))
-            for first in range(0, len(present), most):
-                submissions.append(self._run(program, present[first : first + most], counts, apart))
+            shares = (present[first : first + most] for first in range(0, len(present), most))
+            submissions.extend(self._run(program, share, counts, apart) for share in shares)
             return plain(program, counts, end, end, read) if read is not None else None
 
         gpu.__dict__["submit"] = submit
@@ -109,9 +109,7 @@ class Stopwatch:
         self.close()
 
     def _run(self, program: Any, dispatches: Sequence[int], counts: Sequence[int], apart: bool) -> Submission:
-        calls = [
-            (program.pipelines[i], program.bind_groups[i], tuple(counts[3 * i : 3 * i + 3])) for i in dispatches
-        ]
+        calls = [(program.pipelines[i], program.bind_groups[i], tuple(counts[3 * i : 3 * i + 3])) for i in dispatches]
         passes = [(call,) for call in calls] if apart else [tuple(calls)]
         return Submission(program, tuple(dispatches), self._timed(passes))
 
