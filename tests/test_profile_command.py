@@ -88,6 +88,12 @@ def test_the_dispatches_of_a_decode_step_are_nine_tenths_of_it_at_least(found):
         assert decode[name]["median"] > 0
 
 
+def test_what_the_device_s_clock_tells_is_within_what_the_host_s_does(found):
+    decode = found["report"]["profile"]["decode"]
+    for of in ("low", "median", "high"):
+        assert decode["clock_ms"][of] / 1000 < decode["gpu_ms"][of] <= decode["clock_ms"][of]
+
+
 def test_a_prefill_is_told_by_chunks(found):
     report = found["report"]
     prefill = report["profile"]["prefill"]
@@ -186,6 +192,7 @@ def test_the_page_goes_to_a_file_of_its_own_name_and_a_word_behind_the_option_is
         (["--steps", "0"], "--steps: must be at least 1"),
         (["--no-kv-cache"], "leave --no-kv-cache out"),
         (["--prompt-tokens", "511"], "take 513 positions, but the context has 512"),
+        (["--profile", "nowhere/page.html"], "there is no folder nowhere for page.html"),
         ([MODEL], "a word too many"),
     ],
 )

@@ -109,8 +109,11 @@ def chart_of(arguments: argparse.Namespace) -> Path | None:
         return None
     if arguments.no_kv_cache:
         raise UsageError("--profile times steps that use the KV cache: leave --no-kv-cache out.")
-    if Path(arguments.profile).suffix.lower() in (".html", ".htm"):
-        return Path(arguments.profile)
+    chart = Path(arguments.profile)
+    if chart.suffix.lower() in (".html", ".htm"):
+        if not chart.parent.is_dir():  # told before minutes of measuring
+            raise UsageError(f"--profile: there is no folder {chart.parent} for {chart.name}.")
+        return chart
     arguments.words.insert(0, arguments.profile)
     return Path(PROFILE)
 
