@@ -33,7 +33,7 @@ section { margin-top: 2rem; padding: 1.4rem 1.5rem 1.6rem; background: var(--car
 .tiles { display: flex; flex-wrap: wrap; gap: .6rem 2.4rem; margin: .2rem 0 1rem; padding: 0; }
 .tiles div { display: flex; flex-direction: column-reverse; } .tiles dt { color: var(--muted); font-size: .82rem; }
 .tiles dd { margin: 0; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; } .narrow { max-width: 26rem; }
 svg { display: block; width: 100%; min-width: 44rem; font-size: 12px; } svg text { fill: var(--muted); }
 svg line { stroke: var(--line); } rect:hover { opacity: .7; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; font-variant-numeric: tabular-nums; }
@@ -85,7 +85,7 @@ def _prefill(prefill: Section, of: Colours) -> str:
         "chunks": str(len(prefill["chunks"])),
         "share of the dispatches": f"{100 * prefill['share']['median']:.1f} %",
     }
-    chunks = f"<h3>By chunk</h3>{_table(chunk_rows(prefill))}"
+    chunks = f'<h3>By chunk</h3><div class="narrow">{_table(chunk_rows(prefill))}</div>'
     return _section(prefill_title(prefill), facts, about_prefill(prefill), prefill, of, "chunk", chunks)
 
 

@@ -46,7 +46,7 @@ def about_decode(decode: Section) -> Iterator[str]:
     cost = empty * passes / 1e3
     yield (
         f"{decode['steps']} steps of {passes} dispatches, each in a pass of its own: {_gpu_time(decode)}. "
-        f"The same in one pass takes {one_pass:.2f}: {gpu / one_pass:.2f} times."
+        f"That is {gpu / one_pass:.2f} times the {one_pass:.2f} ms of the same step in one pass."
     )
     yield (
         f"The dispatches sum to {_percent(decode)} of the time from a step's first begin to its last end: each is "
@@ -133,7 +133,8 @@ def _show_sums(section: Section, step: str) -> None:
 def _by_the_clock(section: Section, what: str) -> str:
     clock, normal = section["clock_ms"]["median"], section["normal_clock_ms"]["median"]
     return (
-        f"By the host's clock a profiled {what} takes {clock:.1f} ms, {clock / normal:.2f} times a normal {normal:.1f}."
+        f"By the host's clock a profiled {what} takes {clock:.1f} ms, "
+        f"{clock / normal:.2f} times a normal one's {normal:.1f}."
     )
 
 
