@@ -44,7 +44,7 @@ tbody tr:hover { background: color-mix(in srgb, var(--line) 45%, transparent); }
 td.bar { width: 34%; min-width: 7rem; } td.bar div { height: .95rem; border-radius: 2px; min-width: 2px; }
 .legend { display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; font-size: .82rem; color: var(--muted); max-width: none; }
 .legend i { display: inline-block; width: .75em; height: .75em; border-radius: 2px; margin-right: .4em; }
-details { margin-top: 1rem; } summary { cursor: pointer; color: var(--muted); } details > .wide { margin-top: .6rem; }
+details { margin-top: 1rem; } summary { cursor: pointer; color: var(--muted); } details > div { margin-top: .6rem; }
 """ + "".join(
     f".{name} {{ fill: var(--{name}); background: var(--{name}); }}\n"
     for name in [*(f"c{i}" for i in range(8)), "rest"]
@@ -80,12 +80,12 @@ def _decode(decode: Section, of: Colours) -> str:
 def _prefill(prefill: Section, of: Colours) -> str:
     total = sum(chunk["gpu_ms"]["median"] for chunk in prefill["chunks"])
     facts = {
-        "the prompt on the GPU": f"{total:.1f} ms",
+        "the prompt on the GPU": f"{total:,.1f} ms",
         "tokens a second": f"{1e3 * prefill['tokens'] / total:.1f}",
         "chunks": str(len(prefill["chunks"])),
         "share of the dispatches": f"{100 * prefill['share']['median']:.1f} %",
     }
-    chunks = f'<h3>By chunk</h3><div class="narrow">{_table(chunk_rows(prefill))}</div>'
+    chunks = f'<details><summary>By chunk</summary><div class="narrow">{_table(chunk_rows(prefill))}</div></details>'
     return _section(prefill_title(prefill), facts, about_prefill(prefill), prefill, of, "chunk", chunks)
 
 
@@ -108,13 +108,13 @@ def _section(
         ),
     ]
     return (
-        f'<section><h2>{escape(title)}</h2><dl class="tiles">{tiles}</dl>{texts}{more}'
+        f'<section><h2>{escape(title)}</h2><dl class="tiles">{tiles}</dl>{texts}'
         f"<h3>By op</h3>{bars(section, 'by_op', step, of)}"
         f"<h3>By layer</h3>{legend(section, of)}{layers(section, of)}"
         f'<p class="note">Milliseconds of a {step}. {escape(_outside(section))}</p>'
         f"<h3>One {step}, the median</h3>{timeline(section, of)}"
         '<p class="note">Every dispatch in its order; the numbers are layers. A pointer at rest on one tells more.</p>'
-        f"<details><summary>By kernel</summary>{bars(section, 'by_kernel', step, {})}</details>"
+        f"{more}<details><summary>By kernel</summary>{bars(section, 'by_kernel', step, {})}</details>"
         f"<details><summary>Figures by layer</summary>{bars(section, 'by_layer', step, {})}</details>"
         f"<details><summary>Every dispatch of this {step}</summary>{_table(events)}</details></section>"
     )

@@ -25,10 +25,10 @@ def show(report: Mapping[str, Any]) -> None:
     line(prefill_title(prefill), style="bold")
     for text in about_prefill(prefill):
         line(text)
+    _show_sums(prefill, "chunk")
     line("")
     for row in aligned(chunk_rows(prefill)):
         line(row)
-    _show_sums(prefill, "chunk")
 
 
 def decode_title(decode: Section) -> str:
@@ -45,7 +45,7 @@ def about_decode(decode: Section) -> Iterator[str]:
     empty, passes = decode["empty_pass_us"]["median"], decode["dispatches"]
     cost = empty * passes / 1e3
     yield (
-        f"{decode['steps']} steps of {passes} dispatches, each in a pass of its own: {_gpu_time(decode)}. "
+        f"{_counted(decode['steps'], 'step')} of {passes} dispatches, each in a pass of its own: {_gpu_time(decode)}. "
         f"That is {gpu / one_pass:.2f} times the {one_pass:.2f} ms of the same step in one pass."
     )
     yield (
@@ -61,8 +61,8 @@ def about_decode(decode: Section) -> Iterator[str]:
 
 def about_prefill(prefill: Section) -> Iterator[str]:
     """The same of a prefill, whose steps are chunks."""
-    chunks = len(prefill["chunks"])
-    yield f"{prefill['runs']} runs of {chunks} chunk{'s' if chunks > 1 else ''}: {_gpu_time(prefill)} a chunk."
+    runs, chunks = _counted(prefill["runs"], "run"), _counted(len(prefill["chunks"]), "chunk")
+    yield f"{runs} of {chunks}: {_gpu_time(prefill)} a chunk."
     yield (
         f"The dispatches sum to {_percent(prefill)} of the time from a chunk's first begin to its last end. The rest "
         "lies between submits, where the host reads the times."
@@ -91,9 +91,9 @@ def figures(row: Section) -> tuple[str, ...]:
     reads, rate = row["bytes"], row["gb_per_second"]
     return (
         f"{100 * row['share']:.1f} %",
-        f"{row['ms']:.3f}",
+        f"{row['ms']:,.3f}",
         f"{row['dispatches']:.4g}",
-        f"{row['us_each']:.1f}",
+        f"{row['us_each']:,.1f}",
         "" if reads is None else f"{reads / 1e6:.2f}",
         "" if rate is None else f"{rate:.2f}",
     )
@@ -133,8 +133,8 @@ def _show_sums(section: Section, step: str) -> None:
 def _by_the_clock(section: Section, what: str) -> str:
     clock, normal = section["clock_ms"]["median"], section["normal_clock_ms"]["median"]
     return (
-        f"By the host's clock a profiled {what} takes {clock:.1f} ms, "
-        f"{clock / normal:.2f} times a normal one's {normal:.1f}."
+        f"By the host's clock a profiled {what} takes {clock:,.1f} ms, "
+        f"{clock / normal:.2f} times a normal one's {normal:,.1f}."
     )
 
 
@@ -144,6 +144,10 @@ def _gpu_time(section: Section) -> str:
         f"{time['median']:.2f} ms of the GPU's time in the median ({time['low']:.2f} to {time['high']:.2f}; "
         f"the tables have the mean, {mean_ms(section):.2f})"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _percent(section: Section) -> str:
