@@ -7,13 +7,13 @@ from typing import Any
 from .profile_charts import Colours, Section, bars, colours, layers, legend, timeline
 from .profile_table import (
     OUTSIDE,
+    about,
     about_decode,
     about_prefill,
     chunk_rows,
     decode_title,
     prefill_title,
 )
-from .report import surroundings
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fcfcfb; --card: #ffffff; --text: #1c1c1a; --muted: #686864; --line: #e4e3de;
@@ -56,12 +56,12 @@ def page(report: Mapping[str, Any]) -> str:
     decode, prefill = report["profile"]["decode"], report["profile"]["prefill"]
     of = colours([decode, prefill])
     title = f"Where the time goes: {report['model']['file']}"
-    about = "".join(f"<p>{escape(text)}</p>" for text in [*surroundings(report), report["time"]])
+    said = "".join(f"<p>{escape(text)}</p>" for text in [*about(report), report["time"]])
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<header><h1>{escape(title)}</h1>{about}</header>\n"
+        f"<header><h1>{escape(title)}</h1>{said}</header>\n"
         f"{_decode(decode, of)}\n{_prefill(prefill, of)}\n</body>\n</html>\n"
     )
 

@@ -13,7 +13,7 @@ OUTSIDE = "outside of layers"
 
 def show(report: Mapping[str, Any]) -> None:
     """Print a report of `bench --profile`."""
-    for text in [*surroundings(report), f"KV cache in {report['kv_dtype']}"]:
+    for text in about(report):
         line(text, style="dim")
     decode, prefill = report["profile"]["decode"], report["profile"]["prefill"]
     line("")
@@ -29,6 +29,11 @@ def show(report: Mapping[str, Any]) -> None:
     line("")
     for row in aligned(chunk_rows(prefill)):
         line(row)
+
+
+def about(report: Mapping[str, Any]) -> list[str]:
+    """Where and how it was measured."""
+    return [*surroundings(report), f"KV cache in {report['kv_dtype']}, {report['arithmetic']} arithmetic"]
 
 
 def decode_title(decode: Section) -> str:
