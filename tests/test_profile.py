@@ -61,6 +61,7 @@ def test_a_section_is_of_one_step_on_the_average_and_shows_the_median_one():
     assert found["gpu_ms"] == pytest.approx({"median": 20e-6, "low": 10e-6, "high": 90e-6})
     rows = {row["name"]: row for row in found["by_op"]}
     assert rows["qkv"]["ms"] == pytest.approx(78 / 3 * 1e-6)
+    assert rows["qkv"]["median_ms"] == pytest.approx(8e-6)
     assert rows["qkv"]["share"] == pytest.approx(78 / 120)
     assert (rows["qkv"]["bytes"], rows["qkv"]["gb_per_second"]) == (400, pytest.approx(1200 / 78))
     assert (rows["combine"]["bytes"], rows["combine"]["gb_per_second"]) == (None, None)

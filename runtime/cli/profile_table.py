@@ -70,7 +70,7 @@ def about_prefill(prefill: Section) -> Iterator[str]:
     yield f"{runs} of {chunks}: {_gpu_time(prefill)} a chunk."
     yield (
         f"The dispatches sum to {_percent(prefill)} of the time from a chunk's first begin to its last end. The rest "
-        "lies between submits, where the host reads the times."
+        "lies between submits, where the GPU waits for the host."
     )
     yield _by_the_clock(prefill, "prefill")
 
@@ -88,7 +88,7 @@ def sums(section: Section, name: str) -> list[Section]:
 
 def header(step: str) -> tuple[str, ...]:
     """Of the columns that `figures` fills."""
-    return "share", f"ms/{step}", "dispatches", "us each", f"MB/{step}", "GB/s"
+    return "share", f"ms/{step}", "median", "dispatches", "us each", f"MB/{step}", "GB/s"
 
 
 def figures(row: Section) -> tuple[str, ...]:
@@ -97,6 +97,7 @@ def figures(row: Section) -> tuple[str, ...]:
     return (
         f"{100 * row['share']:.1f} %",
         f"{row['ms']:,.3f}",
+        f"{row['median_ms']:,.3f}",
         f"{row['dispatches']:.4g}",
         f"{row['us_each']:,.1f}",
         "" if reads is None else f"{reads / 1e6:.2f}",

@@ -1,8 +1,9 @@
 """What `bench --profile` measures: decode steps at one position, and the prompt before it, dispatch by dispatch."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any, cast
 
 from ..core import Core
@@ -155,7 +156,10 @@ def section(steps: Sequence[Step]) -> dict[str, Any]:
         "gpu_ms": _spread([busy(step) for step in steps], 1e-6),
         "share": _spread([busy(step) / span(step) for step in steps], 1),
         **{
-            name: [_row(what, one, len(steps), total) for what, one in summed(steps, key).items()]
+            name: [
+                {"name": what, **_row(one, len(steps), total), "median_ms": _median_ms(steps, key, what)}
+                for what, one in summed(steps, key).items()
+            ]
             for name, key in sums.items()
         },
         "by_layer_and_op": [
@@ -177,10 +181,14 @@ def _layer(part: Part) -> str:
     return OUTSIDE if part.layer is None else f"layer {part.layer}"
 
 
-def _row(name: str, one: Sum, steps: int, total: int) -> dict[str, Any]:
-    """What a sum is of a step."""
+def _median_ms(steps: Sequence[Step], key: Callable[[Part], str], name: str) -> float:
+    """What those alike take in the median of steps: where a few were disturbed it says more than the mean."""
+    return median(sum(one.nanoseconds for one in step if key(one.part) == name) for step in steps) / 1e6
+
+
+def _row(one: Sum, steps: int, total: int) -> dict[str, Any]:
+    """What a sum is of a step on the average."""
     return {
-        "name": name,
         "share": one.nanoseconds / total,
         "ms": one.nanoseconds / steps / 1e6,
         "dispatches": one.dispatches / steps,

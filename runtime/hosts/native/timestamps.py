@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FEATURE = "timestamp-query"
 _MOST_QUERIES = 4096  # that a set may have (WebGPU specification, section 20.1)
 _MOST_PASSES = _MOST_QUERIES - 1  # of a submit: one timestamp more, where the first begins
+_TIMES = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class Submission:
         return self.clock[-1] - self.clock[0]
 
 
+@dataclass(frozen=True)
+class _Pending:
+    """A submit whose times have not been read; `times` is their buffer."""
+
+    program: Any
+    dispatches: tuple[int, ...]
+    times: Any
+
+
 def check(adapter: Adapter) -> None:
     """Raise UnsuitableAdapter for one that has no timestamps."""
     if FEATURE not in adapter.features:
@@ -60,17 +70,16 @@ class Stopwatch:
         check(adapter)
         self._device = device
         self._period = _period(device)
-        usage = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
         with explained("for timestamps"):
             self._queries = device.create_query_set(label="timestamps", type="timestamp", count=_MOST_QUERIES)
-            self._times = device.create_buffer(label="timestamps", size=8 * _MOST_QUERIES, usage=usage)
 
     @contextmanager
     def timing(self, gpu: "NativeGpu", *, apart: bool) -> Iterator[list[Submission]]:
-        """Inside a `with`, time everything that `gpu` is given to submit; the list grows with each submit.
+        """Inside a `with`, time everything that `gpu` is given to submit. What that took is in the list at its end.
 
-        `apart`: every dispatch in a pass of its own; else all of a submit in one, as ever. A submit waits for its end.
+        `apart`: every dispatch in a pass of its own; else all of a submit in one, as ever.
         """
+        pending: list[_Pending] = []
         submissions: list[Submission] = []
         plain = gpu.submit
 
@@ -84,23 +93,27 @@ class Stopwatch:
             end = len(program) if stop is None else stop
             present = [i for i in range(start, end) if counts[3 * i]]
             most = _MOST_PASSES if apart else max(1, len(present))
-            shares = (present[first : first + most] for first in range(0, len(present), most))
-            submissions.extend(self._run(program, share, counts, apart) for share in shares)
+            for first in range(0, len(present), most):
+                share = present[first : first + most]
+                calls = [(program.pipelines[i], program.bind_groups[i], counts[3 * i : 3 * i + 3]) for i in share]
+                times = self._submit([[call] for call in calls] if apart else [calls])
+                pending.append(_Pending(program, tuple(share), times))
             return plain(program, counts, end, end, read) if read is not None else None
 
-        gpu.__dict__["submit"] = submit
+        vars(gpu)["submit"] = submit  # before the class's own, as engine/counting.py does it
         try:
             yield submissions
         finally:
-            del gpu.__dict__["submit"]
+            del vars(gpu)["submit"]
+            read_back = [Submission(one.program, one.dispatches, self._clock(one.times)) for one in pending]
+            submissions.extend(read_back)
 
     def empty(self, passes: int) -> Submission:
         """So many passes without a dispatch, timed as those with one."""
-        return Submission(None, (), self._timed([()] * min(passes, _MOST_PASSES)))
+        return Submission(None, (), self._clock(self._submit([()] * min(passes, _MOST_PASSES))))
 
     def close(self) -> None:
         self._queries.destroy()
-        self._times.destroy()
 
     def __enter__(self) -> "Stopwatch":
         return self
@@ -108,13 +121,8 @@ class Stopwatch:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, program: Any, dispatches: Sequence[int], counts: Sequence[int], apart: bool) -> Submission:
-        calls = [(program.pipelines[i], program.bind_groups[i], tuple(counts[3 * i : 3 * i + 3])) for i in dispatches]
-        passes = [(call,) for call in calls] if apart else [tuple(calls)]
-        return Submission(program, tuple(dispatches), self._timed(passes))
-
-    def _timed(self, passes: Sequence[Sequence[tuple[Any, Any, tuple[int, ...]]]]) -> tuple[int, ...]:
-        """Run passes of (pipeline, bind group, workgroups); when the first began and each ended."""
+    def _submit(self, passes: Sequence[Sequence[tuple[Any, Any, Sequence[int]]]]) -> Any:
+        """Submit passes of (pipeline, bind group, workgroups); the buffer in which their timestamps will be."""
         encoder = self._device.create_command_encoder()
         for number, calls in enumerate(passes):
             writes = {"query_set": self._queries, "end_of_pass_write_index": number + 1}
@@ -126,10 +134,17 @@ class Stopwatch:
                 compute_pass.set_bind_group(0, bind_group)
                 compute_pass.dispatch_workgroups(*groups)
             compute_pass.end()
-        encoder.resolve_query_set(self._queries, 0, len(passes) + 1, self._times, 0)
         with explained("to time a step"):
+            times = self._device.create_buffer(label="timestamps", size=8 * (len(passes) + 1), usage=_TIMES)
+            encoder.resolve_query_set(self._queries, 0, len(passes) + 1, times, 0)
             self._device.queue.submit([encoder.finish()])
-            data = bytes(self._device.queue.read_buffer(self._times, 0, 8 * (len(passes) + 1)))
+        return times
+
+    def _clock(self, times: Any) -> tuple[int, ...]:
+        """Wait for a submit's timestamps, in nanoseconds, and free their buffer."""
+        with explained("for the times of a step"):
+            data = bytes(self._device.queue.read_buffer(times))
+        times.destroy()
         return tuple(round(tick * self._period) for tick in memoryview(data).cast("Q"))
 
 
