@@ -27,6 +27,7 @@ def load(
     kv_dtype: KvDtype = "f16",
     arithmetic: Arithmetic = "exact",
     verify: bool = False,
+    tuning: bool = True,
     progress: LoadProgress | None = None,
 ) -> Model:
     """Load a model: from a file, the first of its files, a folder with one model, or by its name.
@@ -38,6 +39,9 @@ def load(
     kv_dtype: precision of the KV cache.
     arithmetic: "fast" may round what a prompt's linears read to bytes, where that is faster; answers say which ran.
     verify: hold the file against the SHA-256 in FILE.sha256 beside it, which must be there.
+    tuning: compute by the kernels that timing found to be the fastest on this adapter. Finds are kept: a model's first
+        load takes up to a second longer, and while nothing is asked of it, the rest is timed for its next load. Kernels
+        differ in the last bits of what they compute: for the same answers at every start take False.
     progress: called with bytes done and in all, on another thread: of a download, of verifying, of loading in turn.
 
     Raises ModelNotFound, InvalidFile, UnknownArchitecture, UnknownWeightType, InvalidConfig, TensorMismatch,
@@ -45,9 +49,11 @@ def load(
     ChecksumMismatch; and NetworkError, AccessDenied, NoSpace or CacheNotWritable where it has to be fetched.
     """
     thread, told = EngineThread(), LoadWatch(progress)
-    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, arithmetic, verify, told))
+    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, arithmetic, verify, tuning, told))
     try:
-        return Model(thread, opening.result(), native.logits_array)
+        core = opening.result()
+        thread.when_idle(core.tune_while)
+        return Model(thread, core, native.logits_array)
     except BaseException:
         told.abandoned = True
         thread.close(lambda: _undo(opening))
@@ -62,13 +68,16 @@ async def load_async(
     kv_dtype: KvDtype = "f16",
     arithmetic: Arithmetic = "exact",
     verify: bool = False,
+    tuning: bool = True,
     progress: LoadProgress | None = None,
 ) -> AsyncModel:
     """As `load`, for an event loop; in a browser from a URL, a JavaScript File, or all Files of a model."""
     thread, told = EngineThread(), LoadWatch(progress)
-    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, arithmetic, verify, told))
+    opening = thread.submit(lambda: open_core(source, adapter, context, kv_dtype, arithmetic, verify, tuning, told))
     try:
-        return AsyncModel(thread, await asyncio.wrap_future(opening), native.logits_array)
+        core = await asyncio.wrap_future(opening)
+        thread.when_idle(core.tune_while)
+        return AsyncModel(thread, core, native.logits_array)
     except BaseException:
         told.abandoned = True
         await asyncio.get_running_loop().run_in_executor(None, thread.close, lambda: _undo(opening))

@@ -13,6 +13,7 @@ from .engine.blueprint import blueprint
 from .engine.engine import Engine
 from .engine.prefill import prefill, prefill_logits
 from .engine.self_test import dropped_variants, warning
+from .engine.tuning import known_winners, tune, tune_at_load
 from .errors import InvalidOption, TokenizerError
 from .formats import read_checkpoint
 from .formats.checkpoint import Checkpoint
@@ -22,6 +23,7 @@ from .log import event
 from .messages import Message
 from .options import FOR_TEMPLATES, make_request
 from .planner.choice import Arithmetic, KvDtype
+from .planner.tuned import Tuned
 from .reasoning import Reasoning, is_opened, marks_of
 from .sampling import plain_number
 from .tokenizer import Tokenizer
@@ -45,6 +47,7 @@ class Core:
     provenance: Provenance
     warnings: tuple[str, ...] = ()  # what a person should know of the device
     reopen: Reopen | None = None  # another device, and the model's bytes again, after the first device was lost
+    tuning: Store | None = None  # where finds about kernel variants are kept, if there are to be any
     _template: ChatTemplate | None = field(default=None, init=False)
     _is_lost: bool = field(default=False, init=False)  # the device, and there is no other yet
 
@@ -86,6 +89,15 @@ class Core:
         await self.engine.plan("prefill", self.engine.deployment.choice.prefill_rows)
         await self.engine.decode_plan(1)
 
+    async def tune_while(self, idle: Callable[[], bool]) -> bool:
+        """Time kernel variants as long as nobody calls; this model's next load takes what is found.
+
+        Returns whether something is left to be timed.
+        """
+        if self.tuning is None or self._is_lost:
+            return False
+        return not await tune(self.engine, self.tuning, idle)
+
     async def _need_device(self) -> None:
         """Another device, where the last one was lost and none could be had yet."""
         if self._is_lost:
@@ -110,6 +122,7 @@ class Core:
                 kv_dtype=lost.deployment.kv_dtype,
                 arithmetic=lost.arithmetic,
                 dropped_variants=lost.dropped_variants,
+                tuned=lost.deployment.choice.tuned,
             )
         except BaseException:
             gpu.close()
@@ -177,11 +190,13 @@ async def load_core(
     kv_dtype: KvDtype,
     arithmetic: Arithmetic = "exact",
     slots: int = 1,
+    tuning: bool = False,
     progress: LoadProgress | None = None,
     reopen: Reopen | None = None,
 ) -> Core:
     """Read a model's file and put it on a device; its kernels are tested first if there is a `store` for the finds.
 
+    With `tuning` it computes by the fastest of their variants, as far as these are known or found within a second.
     With `reopen` answers survive the loss of a device.
     """
     _check_options(context, kv_dtype, arithmetic)
@@ -198,10 +213,13 @@ async def load_core(
             progress(done, total)
 
     dropped: frozenset[str] = frozenset()
+    tuned: Sequence[Tuned] = ()
     if store is not None:
         uploaded(0)  # from here on a bar may be shown
         types = dict.fromkeys(tensor.type for tensor in checkpoint.tensors.values() if len(tensor.shape) > 1)
         dropped = await dropped_variants(gpu, store, types, kv_dtype, arithmetic)
+        if tuning:
+            tuned = await known_winners(blueprint(checkpoint), gpu.adapter, store, dropped, kv_dtype, arithmetic)
     engine = await Engine.load(
         gpu,
         checkpoint,
@@ -210,13 +228,17 @@ async def load_core(
         kv_dtype=kv_dtype,
         arithmetic=arithmetic,
         dropped_variants=dropped,
+        tuned=tuned,
         progress=uploaded,
     )
+    finds = store if tuning else None
+    if finds is not None:
+        await tune_at_load(engine, finds)
     template = checkpoint.tokenizer.chat_template if checkpoint.tokenizer else None
     _log_load(engine, asked=context, seconds=time.perf_counter() - started)
     told = warning(gpu.adapter, dropped)
     warnings = (told,) if told else ()
-    return Core(checkpoint.name, gpu, engine, tokenizer, template, provenance_of(engine), warnings, reopen)
+    return Core(checkpoint.name, gpu, engine, tokenizer, template, provenance_of(engine), warnings, reopen, finds)
 
 
 def provenance_of(engine: Engine) -> Provenance:

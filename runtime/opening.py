@@ -39,6 +39,7 @@ async def open_core(
     kv_dtype: KvDtype,
     arithmetic: Arithmetic,
     verify: bool,
+    tuning: bool,
     progress: LoadProgress,
 ) -> Core:
     """A source's model on a device; runs where the device shall live. Raises what `load` says."""
@@ -57,6 +58,7 @@ async def open_core(
                 context=context,
                 kv_dtype=kv_dtype,
                 arithmetic=arithmetic,
+                tuning=tuning and os.environ.get("SHADERLM_TUNING") != "off",
                 progress=progress,
             )
         except BaseException:

@@ -34,8 +34,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure() -> None:
-    """What a shell starts in the background ignores Ctrl+C; the programs that tests start and interrupt must not."""
+    """What a shell starts in the background ignores Ctrl+C; the programs that tests start and interrupt must not.
+
+    Nor must what a test computes hang on timing, but where it says so.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["SHADERLM_TUNING"] = "off"
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,13 @@ from shaderlm.graph import Graph
 from shaderlm.host import Adapter
 from shaderlm.models import ARCHITECTURES
 from shaderlm.models.decoder import Fields
-from shaderlm.planner.choice import DECODE_ROWS, PACKED_DOT, Deployment, KvDtype, choose_kernels
+from shaderlm.planner.choice import DECODE_ROWS, LARGE_TILE, PACKED_DOT, Deployment, KvDtype, choose_kernels
 from shaderlm.planner.compose import Kernel, compose
 from shaderlm.planner.fuse import fuse
 from shaderlm.planner.lower import Mode, lower
 from shaderlm.planner.plan import Plan
+from shaderlm.planner.trials import subjects
+from shaderlm.planner.tuned import MATVECS, Tuned
 from shaderlm.tensors import WEIGHT_TYPES, WeightType
 
 ADAPTERS = (
@@ -41,7 +43,10 @@ def kernel_variants(prologue: str = "", *, every: bool = False) -> dict[str, Ker
     """
     types = [kind for kind in WEIGHT_TYPES.values() if every or kind.name in IN_EVERY_KERNEL]
     plans = itertools.chain(
-        _of_weight_types(types, prologue), _of_mixed_types(types, prologue), _of_head_sizes(prologue)
+        _of_weight_types(types, prologue),
+        _of_mixed_types(types, prologue),
+        _of_head_sizes(prologue),
+        _of_tuned_linears(prologue),
     )
     kernels = [dispatch.kernel for plan in plans for dispatch in plan.dispatches]
     kernels += [*_once_of_each_type(prologue), compose("count_tokens.wgsl"), *_that_lay_weights_out()]
@@ -85,6 +90,14 @@ def _of_head_sizes(prologue: str) -> Iterator[Plan]:
         yield from _plans(model, {}, f32, kv, adapter, context=context, steps=STEPS[1:3], prologue=prologue)
 
 
+def _of_tuned_linears(prologue: str) -> Iterator[Plan]:
+    """What timing may choose in the place of a default, for the fewest and the most rows."""
+    model, f32 = {"n_layers": 1}, WEIGHT_TYPES["F32"]
+    steps = {**dict.fromkeys(MATVECS, STEPS[2::3]), LARGE_TILE: STEPS[1:2]}
+    for kernel, tried in steps.items():
+        yield from _plans(model, {}, f32, "f16", ADAPTERS[0], steps=tried, tuned=kernel, prologue=prologue)
+
+
 def _plans(
     changes: Mapping[str, object],
     types: Mapping[str, WeightType],
@@ -94,17 +107,21 @@ def _plans(
     *,
     context: int = 512,
     steps: Sequence[tuple[Mode, int]] = STEPS,
+    tuned: str | None = None,
     prologue: str,
 ) -> Iterator[Plan]:
-    """Plans of a small Llama whose weights have `types`, or else the type `others`."""
+    """Plans of a small Llama whose weights have `types`, or else the type `others`; all by `tuned`, if it is given."""
     hyperparameters, weights = random_llama(1, **changes)
     graph = Graph()
     llama = ARCHITECTURES["llama"]
     ops = fuse(llama.build(graph, llama.config(Fields(hyperparameters, "a model"), weights)))
-    choice = choose_kernels(adapter, context, arithmetic="fast")  # which is exact where it cannot be had
+    all_types = dict.fromkeys(graph.weights, others) | dict(types)
+    step = "decode" if tuned in MATVECS else "prefill"
+    found = [Tuned(s.shape, tuned) for s in subjects(ops, all_types, 128 << 20) if tuned and s.shape.step == step]
+    choice = choose_kernels(adapter, context, arithmetic="fast", tuned=found)  # exact where it cannot be had
     deployment = Deployment(choice, context, 1, kv, (None,), prologue)
     for mode, rows in steps:
-        yield lower(ops, dict.fromkeys(graph.weights, others) | dict(types), deployment, mode, rows)
+        yield lower(ops, all_types, deployment, mode, rows)
 
 
 def _name(kernel: Kernel) -> str:

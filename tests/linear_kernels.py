@@ -69,9 +69,9 @@ def padded(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(x, ((0, 0), (0, -x.shape[1] % 32)), constant_values=1e30)
 
 
-def matvec(m: int, team: int) -> LinearKernel:
-    """The decode kernel for `m` rows, with workgroups as the planner chooses them for CPUs (team 1) and GPUs."""
-    workgroup = 32 if team == 1 else 64
+def matvec(m: int, team: int, workgroup: int | None = None) -> LinearKernel:
+    """The decode kernel for `m` rows, with workgroups as by default on CPUs (team 1) and GPUs, unless one is given."""
+    workgroup = workgroup or (32 if team == 1 else 64)
     return LinearKernel("matvec.wgsl", {"M": m, "TEAM": team, "WORKGROUP": workgroup}, workgroup // team)
 
 

@@ -1,5 +1,6 @@
 """Plans without a device: what the planner makes of small models and of the shapes of real ones."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from shaderlm.models.llama import LlamaConfig
 from shaderlm.planner.choice import Deployment, KvDtype, choose_kernels
 from shaderlm.planner.fuse import FusedOp, fuse
 from shaderlm.planner.lower import Mode, lower
-from shaderlm.planner.plan import Plan
+from shaderlm.planner.plan import Dispatch, Plan
 from shaderlm.tensors import F32, WeightType
 
 GPU = Adapter("a GPU", "discrete", "Vulkan")
@@ -106,3 +107,9 @@ def with_dispatch(plan: Plan, index: int, **changes: Any) -> Plan:
     dispatches = list(plan.dispatches)
     dispatches[index] = replace(dispatches[index], **changes)
     return replace(plan, dispatches=tuple(dispatches))
+
+
+def team_of(dispatch: Dispatch) -> int:
+    """Lanes that share a pair of weight rows in a dispatch, 0 where it is no linear that has teams."""
+    found = re.search(r"const TEAM: u32 = (\d+)u", dispatch.kernel.source.code)
+    return int(found.group(1)) if found else 0

@@ -7,8 +7,12 @@ import pytest
 
 from command_line import MODEL, CommandLine
 from shaderlm.cli import devices
+from shaderlm.engine.tuning_finds import ROUNDS, Find, Finds, write_finds
 from shaderlm.errors import DeviceLost
 from shaderlm.hosts.native import adapters
+from shaderlm.hosts.native import host as native
+from shaderlm.hosts.native.thread import run_now
+from shaderlm.planner.tuned import LinearShape
 
 
 @pytest.fixture
@@ -72,3 +76,55 @@ def test_an_answer_tells_the_adapter_and_the_kernels_that_devices_lists(shaderlm
         "kernels": adapter["kernels"],
     }
     assert f"prefill_kernel {adapter['kernels']['prefill_kernel']}, " in shaderlm.run("devices").out
+
+
+# Tuning
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch) -> Finds:
+    """Finds of the adapter that models are loaded on, in a cache of their own."""
+    monkeypatch.setenv("SHADERLM_CACHE", str(tmp_path))
+    shape = LinearShape("decode", "Q4_K", 4096, 128)
+    find = Find(shape, "exact", "one", "one", {}).with_times("other", [2e-5] * ROUNDS, [5e-5] * ROUNDS)
+    finds = Finds().with_find(find.with_times("worse", [9e-5], [5e-5])).with_wrong("broken")
+    found = adapters.find_adapters()
+    run_now(write_finds(native.open_store(), native.adapter_in_use(adapters.choose(found)), finds))
+    return finds
+
+
+def test_tuning_names_for_each_shape_the_variants_with_their_times_and_the_best(shaderlm, kept):
+    said = [" ".join(line.split()) for line in shaderlm.run("devices", "--tuning").out.splitlines()]
+    begin = said.index("decode Q4_K 4096 x 4096: other")
+    assert said[begin + 1 : begin + 5] == [
+        "other 20 us (20 to 20) 2.50 x the default's speed",
+        "one 50 us (50 to 50) 1.00 x the default's speed",
+        "worse 90 us (90 to 90) 0.56 x the default's speed",
+        "not used, because it computes wrongly or does not compile: broken",
+    ]
+
+
+def test_tuning_as_json_holds_all_that_is_kept(shaderlm, kept):
+    listed = json.loads(shaderlm.run("devices", "--tuning", "--json").out)["adapters"]
+    [adapter] = [one for one in listed if one["shapes"]]
+    assert adapter["name"] == adapters.choose(adapters.find_adapters()).facts.name
+    assert adapter["wrong"] == ["broken"]
+    [shape] = adapter["shapes"]
+    assert shape["shape"] == {"step": "decode", "type": "Q4_K", "rows": 4096, "groups": 128}
+    assert (shape["default"], shape["winner"]) == ("one", "other")
+    assert shape["times"]["other"] == {"median": 2e-5, "least": 2e-5, "most": 2e-5, "gain": pytest.approx(2.5)}
+
+
+def test_tuning_can_be_forgotten(shaderlm, kept):
+    assert "shapes forgotten: 1" in shaderlm.run("devices", "--forget-tuning").out
+    assert "no finds" in shaderlm.run("devices", "--forget-tuning").out
+    assert "no finds" in shaderlm.run("devices", "--tuning").out
+
+
+def test_an_adapter_that_gives_no_device_has_no_finds(shaderlm, kept, monkeypatch):
+    def refuse(found: object) -> None:
+        raise DeviceLost("gave no device")
+
+    monkeypatch.setattr(devices.native, "adapter_in_use", refuse)
+    assert "it gives no device" in shaderlm.run("devices", "--tuning").out
+    assert json.loads(shaderlm.run("devices", "--tuning", "--json").out)["adapters"][0]["shapes"] == []

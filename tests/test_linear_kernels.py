@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from agreement import agree
 from gpu import Device
 from linear_kernels import BROADCAST, LARGE_TILE, TILE, LinearKernel, broadcast, embed, embedded, matvec, multiplied
+from shaderlm.planner.tuned import MATVECS
 from shaderlm.tensors import WEIGHT_TYPES, WeightType
 from weight_blocks import F16_SCALES, Blocks, f16_scales, ordinary_blocks, random_blocks, set_f16_scales
 
@@ -73,6 +74,17 @@ def test_a_row_is_bit_equal_whatever_rows_are_computed_beside_it(
     for rows in (slice(0, 1), slice(7, 8), slice(0, 2), slice(4, 8)):
         fewer = multiplied(gpu, few_rows(rows.stop - rows.start), blocks, x[rows])
         np.testing.assert_array_equal(fewer, all_rows[rows], err_msg=f"rows {rows.start} to {rows.stop - 1}")
+
+
+@pytest.mark.parametrize("variant", MATVECS)
+def test_whatever_timing_chooses_rows_are_bit_equal_and_those_of_float64(gpu: Device, variant: str) -> None:
+    blocks = ordinary_blocks(WEIGHT_TYPES["Q8_0"], ROWS, 37 * 32)
+    x = inputs(8, blocks.columns)
+    all_rows = multiplied(gpu, matvec(8, *MATVECS[variant]), blocks, x)
+    agree_with_float64(all_rows, blocks, x)
+    for m in (1, 2, 4):
+        fewer = multiplied(gpu, matvec(m, *MATVECS[variant]), blocks, x[:m])
+        np.testing.assert_array_equal(fewer, all_rows[:m], err_msg=f"{m} rows")
 
 
 @pytest.mark.parametrize("kernel", [TILE, BROADCAST], ids=str)

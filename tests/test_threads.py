@@ -224,3 +224,54 @@ def test_an_error_while_closing_is_told_and_the_thread_ends() -> None:
         thread.close(fail)
     thread._thread.join(timeout=10)
     assert not thread._thread.is_alive()
+
+
+# While nobody calls
+
+
+@pytest.fixture
+def soon_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shaderlm.hosts.native.thread.IDLE_SECONDS", 0.001)
+
+
+def test_what_waits_for_an_idle_thread_runs_until_it_is_done(thread: EngineThread, soon_idle: None) -> None:
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
+    left = iter((True, True, False))
+
+    async def step(idle: Any) -> bool:
+        done.put(1)
+        return next(left)
+
+    thread.when_idle(step)
+    for _ in range(3):
+        done.get(timeout=30)
+    assert thread.call(name_of_thread) == "shaderlm engine"
+    assert done.empty(), "it said that nothing was left"
+
+
+def test_what_runs_when_idle_is_told_of_a_call_and_makes_way(thread: EngineThread, soon_idle: None) -> None:
+    begun, steps = threading.Event(), []
+
+    async def on_and_on(idle: Any) -> bool:
+        begun.set()
+        while idle():
+            pass
+        steps.append(1)
+        return True
+
+    thread.when_idle(on_and_on)
+    assert begun.wait(timeout=30)
+    assert thread.call(name_of_thread) == "shaderlm engine"
+    assert steps
+
+
+def test_an_error_when_idle_costs_no_caller_anything(thread: EngineThread, soon_idle: None) -> None:
+    begun = threading.Event()
+
+    async def fail(idle: Any) -> bool:
+        begun.set()
+        raise ZeroDivisionError
+
+    thread.when_idle(fail)
+    assert begun.wait(timeout=30)
+    assert thread.call(name_of_thread) == "shaderlm engine"

@@ -83,6 +83,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="fast may round what a prompt's linears read to bytes, where that is faster",
     )
     group.add_argument("--verify", action="store_true", help="first hold the file against the SHA-256 in FILE.sha256")
+    group.add_argument(
+        "--no-tuning",
+        dest="tuning",
+        action="store_false",
+        help="the default kernels, whatever timing found to be faster",
+    )
     group.add_argument("--adapter", metavar="A", help="index or part of the name of an adapter, see `shaderlm devices`")
 
 

@@ -14,6 +14,7 @@ from ..hosts.native.gpu import FEATURES
 from ..planner.choice import SHORT_CONTEXT, choose_kernels
 from .arguments import no_words_left
 from .terminal import line, warn
+from .tuning import forget_tuning, show_tuning
 
 LIMITS = {  # what decides whether a model fits, and which kernels do
     "max-buffer-size": "largest buffer",
@@ -25,8 +26,11 @@ LIMITS = {  # what decides whether a model fits, and which kernels do
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "shaderlm devices [--json]"
+    parser.usage = "shaderlm devices [--tuning | --forget-tuning] [--json]"
     parser.add_argument("--json", action="store_true", help="every feature and limit, as JSON")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--tuning", action="store_true", help="the kernel variants that were timed, and those that won")
+    what.add_argument("--forget-tuning", action="store_true", help="let the next loads time them anew")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,6 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         print(json.dumps({"adapters": [], "warning": str(error)}))
         return 1
+    if arguments.forget_tuning:
+        forget_tuning(found)
+        return 0
+    if arguments.tuning:
+        show_tuning(found, as_json=arguments.json)
+        return 0
     warning = adapters.warning(default.facts, found)
     if arguments.json:
         listed = [as_dict(i, one, is_default=one is default) for i, one in enumerate(found)]
@@ -56,13 +66,17 @@ def show(found: Sequence[FoundAdapter], default: int) -> None:
         mark = "  (taken unless --adapter names another)" if index == default else ""
         line(f"{index}  {one.facts.name}{mark}", style="bold")
         chosen = kernels(one)
-        told = ", ".join(f"{name} {value}" for name, value in chosen.items()) if chosen else "none: it gives no device"
+        named = [f"{name} {value}" for name, value in chosen.items() if name != "tuned"] if chosen else []
+        told = ", ".join(named) or "none: it gives no device"
         for label, value in [*particulars(one.facts), ("kernels", told)]:
             line(f"   {label:9} {value}")
 
 
 def kernels(found: FoundAdapter) -> dict[str, object] | None:
-    """The variants that a model would get, for a context of up to 8,192 tokens; None where no device can be had."""
+    """The variants that a model would get where timing found no better, for a context of up to 8,192 tokens.
+
+    None where no device can be had.
+    """
     try:
         return asdict(choose_kernels(native.adapter_in_use(found), SHORT_CONTEXT))
     except DeviceLost:

@@ -31,6 +31,7 @@ class Place:
     context: int | None
     kv_dtype: KvDtype
     arithmetic: Arithmetic
+    tuning: bool
 
 
 def choose_place(source: str, arguments: argparse.Namespace) -> Place:
@@ -45,7 +46,7 @@ def choose_place(source: str, arguments: argparse.Namespace) -> Place:
     if warning:
         warn(warning)
     index = chosen.found.index(chosen.adapter)
-    return Place(file, facts, index, arguments.context, arguments.kv_dtype, arguments.arithmetic)
+    return Place(file, facts, index, arguments.context, arguments.kv_dtype, arguments.arithmetic, arguments.tuning)
 
 
 def _first_file(source: str, arguments: argparse.Namespace) -> str:
@@ -79,6 +80,7 @@ def load(place: Place) -> Model:
             adapter=place.adapter_index,
             kv_dtype=place.kv_dtype,
             arithmetic=place.arithmetic,
+            tuning=place.tuning,
             progress=bar,
         )
     _tell(model, started)
@@ -95,6 +97,7 @@ async def load_async(place: Place) -> AsyncModel:
             adapter=place.adapter_index,
             kv_dtype=place.kv_dtype,
             arithmetic=place.arithmetic,
+            tuning=place.tuning,
             progress=bar,
         )
     _tell(model, started)

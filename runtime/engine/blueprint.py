@@ -1,6 +1,6 @@
 """A model before it is on a device: what its file says, its operations, and what they will need of a device."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InvalidConfig, InvalidOption, ModelTooLarge, UnknownWeightType
@@ -16,6 +16,7 @@ from ..planner.fuse import Attend, FusedOp, fuse
 from ..planner.lower import Mode, lower
 from ..planner.memory import MemoryEstimate, binding_limit, estimate, fitting_context
 from ..planner.plan import Plan, WeightSpec
+from ..planner.tuned import Tuned
 from ..planner.weights import weight_specs
 from ..tensors import WeightType
 from .kv_cache import LayerShape
@@ -48,10 +49,11 @@ class Blueprint:
         kv_dtype: KvDtype = "f16",
         arithmetic: Arithmetic = "exact",
         dropped: Collection[str] = (),
+        tuned: Sequence[Tuned] = (),
     ) -> Deployment:
         """How the model would run on an adapter with a context of so many positions, without the variants `dropped`."""
         windows = tuple(dict.fromkeys(shape.window for shape in self.layers))
-        choice = choose_kernels(adapter, context, dropped, arithmetic)
+        choice = choose_kernels(adapter, context, dropped, arithmetic, tuned)
         limit = binding_limit(adapter)
         return Deployment(choice, context, slots, kv_dtype, windows, adapter.prologue, limit)
 
@@ -65,6 +67,7 @@ class Blueprint:
         kv_dtype: KvDtype = "f16",
         arithmetic: Arithmetic = "exact",
         dropped: Collection[str] = (),
+        tuned: Sequence[Tuned] = (),
     ) -> Deployment:
         """With `context`, or where that is None with the model's own, halved until it fits.
 
@@ -75,7 +78,13 @@ class Blueprint:
 
         def deployed(positions: int) -> Deployment:
             return self.deployment(
-                adapter, positions, slots=slots, kv_dtype=kv_dtype, arithmetic=arithmetic, dropped=dropped
+                adapter,
+                positions,
+                slots=slots,
+                kv_dtype=kv_dtype,
+                arithmetic=arithmetic,
+                dropped=dropped,
+                tuned=tuned,
             )
 
         def memory_at(positions: int) -> MemoryEstimate:

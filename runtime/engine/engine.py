@@ -3,15 +3,17 @@
 import time
 from collections.abc import Collection, Mapping
 from collections.abc import Sequence as Tokens
+from dataclasses import replace
 
 from ..errors import InvalidOption, OutOfMemory
 from ..formats.checkpoint import Checkpoint
 from ..host import Buffer, Gpu
 from ..log import DEBUG, event
-from ..planner.choice import DECODE_ROWS, PAGE, Arithmetic, Deployment, KvDtype
+from ..planner.choice import DECODE_ROWS, PAGE, Arithmetic, Deployment, KvDtype, choose_kernels
 from ..planner.lower import Mode
 from ..planner.memory import SEQUENCE_BYTES, MemoryEstimate, ran_out, shared_sizes
 from ..planner.plan import WeightSpec
+from ..planner.tuned import Tuned
 from ..planner.vocabulary import VocabularyLayout
 from .blueprint import Blueprint, blueprint
 from .kv_cache import KvCache
@@ -63,11 +65,13 @@ class Engine:
         kv_dtype: KvDtype = "f16",
         arithmetic: Arithmetic = "exact",
         dropped_variants: Collection[str] = (),
+        tuned: Tokens[Tuned] = (),
         progress: Progress | None = None,
     ) -> "Engine":
         """Put a model on a device. `context=None` takes the model's own, or what fits; `progress` gets bytes uploaded.
 
-        `dropped_variants` are kernels that are not to be used, because they compute wrongly on the device.
+        `dropped_variants` are kernels that are not to be used, because they compute wrongly on the device;
+        `tuned` those that were found to be faster than the default.
 
         Raises ModelTooLarge, UnsuitableAdapter, InvalidOption, OutOfMemory (everything freed), and what `blueprint`
         raises.
@@ -81,6 +85,7 @@ class Engine:
             kv_dtype=kv_dtype,
             arithmetic=arithmetic,
             dropped=dropped_variants,
+            tuned=tuned,
         )
         model.check_adapter(deployment, gpu.adapter)
         engine = cls(gpu, model, deployment, model.memory(deployment))
@@ -165,10 +170,18 @@ class Engine:
         if key not in self.plans:
             started = time.perf_counter()
             plan = self.model.plan(self.deployment, mode, rows)
-            self.plans[key] = await load_plan(self.gpu, plan, self._resolve, max_keys=self.deployment.context)
+            self.plans[key] = await load_plan(self.gpu, plan, self.resolve, max_keys=self.deployment.context)
             seconds = round(time.perf_counter() - started, 3)
             event("plan", level=DEBUG, mode=mode, rows=rows, dispatches=len(plan.dispatches), seconds=seconds)
         return self.plans[key]
+
+    def take(self, tuned: Tokens[Tuned]) -> None:
+        """Compute by these variants from now on. There must be no plan yet: a model keeps its kernels."""
+        assert not self.plans
+        own = self.deployment
+        choice = choose_kernels(self.gpu.adapter, own.context, self.dropped_variants, self.arithmetic, tuned)
+        self.deployment = replace(own, choice=choice)
+        self.memory = self.model.memory(self.deployment)
 
     async def decode_plan(self, n: int) -> LoadedPlan:
         """The smallest decode plan for `n` rows."""
@@ -215,7 +228,7 @@ class Engine:
         tokens = len(tokenizer.tokens) if tokenizer is not None else self.vocabulary.size
         return ((1 << tokens) - 1).to_bytes(4 * self.vocabulary.mask_words, "little")
 
-    def _resolve(self, name: str) -> tuple[Buffer, int]:
+    def resolve(self, name: str) -> tuple[Buffer, int]:
         kind, _, rest = name.partition(":")
         if kind == "weight":
             weight = self.weights[rest]

@@ -6,7 +6,7 @@ the adapter is refused: an error is better than gibberish.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import KernelError, UnsuitableAdapter
@@ -14,7 +14,11 @@ from ..host import Adapter, Gpu, Store
 from ..log import event
 from ..planner.choice import Arithmetic, KvDtype, choose_kernels, variants
 from ..planner.compose import shaders_digest
+from ..planner.memory import binding_limit
+from ..planner.trials import subjects
+from ..planner.tuned import Step, Tuned
 from ..tensors import WeightType
+from .blueprint import blueprint
 from .decode import Decoder
 from .engine import Engine
 from .known_answers import EVERY, KNOWN
@@ -77,10 +81,20 @@ async def dropped_variants(
     return finds.dropped
 
 
-def store_key(adapter: Adapter) -> str:
+def store_key(adapter: Adapter, what: str = "self-test") -> str:
     """Of an adapter with its driver, and of the kernels as they are."""
     told = json.dumps([adapter.name, adapter.driver, adapter.backend, adapter.subgroup_size, shaders_digest()])
-    return f"self-test-{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
+    return f"{what}-{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
+
+
+async def is_right(gpu: Gpu, case: Case, dropped: Collection[str], step: Step, kernel: str) -> bool:
+    """Whether the known model says what it must with all its linears by a variant that is not the default."""
+    known = blueprint(known_model(case.weight_type))
+    shapes = [found.shape for found in subjects(known.ops, known.types, binding_limit(gpu.adapter))]
+    wrong = await _what_is_wrong(gpu, case, dropped, [Tuned(shape, kernel) for shape in shapes if shape.step == step])
+    if wrong is not None:
+        event("self_test", adapter=gpu.adapter.name, weight_type=str(case.weight_type), wrong=wrong, drops=[kernel])
+    return wrong is None
 
 
 async def _settle(gpu: Gpu, case: Case, dropped: frozenset[str]) -> frozenset[str]:
@@ -112,7 +126,7 @@ def _drops(adapter: Adapter, arithmetic: Arithmetic, dropped: frozenset[str]) ->
     yield frozenset(singles)
 
 
-async def _what_is_wrong(gpu: Gpu, case: Case, dropped: frozenset[str]) -> str | None:
+async def _what_is_wrong(gpu: Gpu, case: Case, dropped: Collection[str], tuned: Sequence[Tuned] = ()) -> str | None:
     """Run the known model; None if it says what it must."""
     try:
         engine = await Engine.load(
@@ -122,6 +136,7 @@ async def _what_is_wrong(gpu: Gpu, case: Case, dropped: frozenset[str]) -> str |
             kv_dtype=case.kv_dtype,
             arithmetic=case.arithmetic,
             dropped_variants=dropped,
+            tuned=tuned,
         )
     except KernelError as error:
         return str(error)

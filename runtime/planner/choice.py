@@ -1,13 +1,14 @@
 """Which kernel variants and tile sizes run on a device: the default, from what the adapter says of itself."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import PromptTooLong
 from ..host import Adapter
-from ..tensors import WeightType
+from ..tensors import WEIGHT_TYPES, WeightType
 from .compose import provides
+from .tuned import MATVECS, LinearShape, Tuned
 from .work import BROADCAST_RATES, RATES
 
 KvDtype = Literal["f16", "f32"]
@@ -22,8 +23,10 @@ SHORT_CONTEXT = 8192  # positions up to which attention splits its keys finely
 # workgroup. BROADCAST multiplies in prefill, too, BROADCAST_ROWS rows at a time: registers of a CPU hold no more.
 BROADCAST = "matmul_broadcast.wgsl"
 BROADCAST_ROWS = 4
-TEAMS = {BROADCAST: (1, 32), "matvec, one lane a pair": (1, 32), "matvec, 16 lanes a pair": (16, 64)}
+TILE_ROWS = 32  # of the others
+TEAMS = {BROADCAST: (1, 32)} | {name: MATVECS[name] for name in ("matvec, one lane a pair", "matvec, 16 lanes a pair")}
 TILE = "matmul_tile.wgsl"
+LARGE_TILE = "matmul_tile, 4 pairs a lane"  # which only timing chooses
 INT8 = "matmul_int8.wgsl"
 PACKED_DOT = "packed_4x8_integer_dot_product"  # the language feature that it needs
 ATTENTION_BROADCAST = "attention, broadcast"
@@ -58,30 +61,39 @@ class KernelChoice:
     linear_rate: int  # multiply-adds a second that are assumed, to keep the dispatches of a prefill short
     attention_rate: int  # likewise, and for long contexts its chunks
     sampling_workgroup: int  # lanes, at least, of the kernels that choose the next token
+    tuned: tuple[Tuned, ...] = ()  # linears for which timing found a better variant than these
 
-    def few_rows(self, rows: int) -> LinearKernel:
-        """For the `rows` rows of a decode step."""
-        if self.decode_kernel == BROADCAST:
+    def few_rows(self, rows: int, shape: LinearShape | None = None) -> LinearKernel:
+        """For the `rows` rows of a decode step. A shape has one variant whatever the rows, so that these agree."""
+        name, team, workgroup = self._tuned(shape), self.team, self.decode_workgroup
+        if (name or self.decode_kernel) == BROADCAST:
             return self._broadcast(rows)
-        parameters = {"M": rows, "TEAM": self.team, "WORKGROUP": self.decode_workgroup}
-        return LinearKernel(self.decode_kernel, parameters, self.decode_workgroup // self.team, 0)
+        if name is not None:
+            team, workgroup = MATVECS[name]
+        parameters = {"M": rows, "TEAM": team, "WORKGROUP": workgroup}
+        return LinearKernel("matvec.wgsl", parameters, workgroup // team, 0)
 
-    def many_rows(self, weight_type: WeightType) -> LinearKernel:
+    def many_rows(self, weight_type: WeightType, shape: LinearShape | None = None) -> LinearKernel:
         """For the rows of a prefill, in whole tiles."""
-        if self.prefill_kernel == BROADCAST:
+        name = self._tuned(shape) or self.prefill_kernel
+        if name == BROADCAST:
             return self._broadcast(self.prefill_rows)
-        if self.prefill_kernel == INT8 and has_bytes(weight_type):
-            return LinearKernel(INT8, {}, 32, self.tile_rows)
-        return LinearKernel(TILE, {}, 16, self.tile_rows)
+        if name == INT8 and has_bytes(weight_type):
+            return LinearKernel(INT8, {}, 32, TILE_ROWS)
+        lane_pairs = 4 if name == LARGE_TILE else 2
+        return LinearKernel(TILE, {"LANE_PAIRS": lane_pairs}, 8 * lane_pairs, TILE_ROWS)
 
     @property
     def arithmetic(self) -> Arithmetic:
         """What runs: fast only where some kernel rounds."""
-        return "fast" if self.prefill_kernel == INT8 else "exact"
+        return "fast" if INT8 in (self.prefill_kernel, *(found.kernel for found in self.tuned)) else "exact"
 
     def broadcasts_attention(self, head_dim: int) -> bool:
         """Whether attention_four.wgsl makes heads of this size: a lane has room for 16 pairs of four queries."""
         return head_dim <= 32 * self.attention_subgroup
+
+    def _tuned(self, shape: LinearShape | None) -> str | None:
+        return next((found.kernel for found in self.tuned if found.shape == shape), None)
 
     def _broadcast(self, rows: int) -> LinearKernel:
         tile = min(rows, BROADCAST_ROWS)
@@ -111,23 +123,58 @@ def variants(adapter: Adapter, arithmetic: Arithmetic = "exact") -> tuple[tuple[
     return tuple(prefill), tuple(decode)[::order], tuple(attention)[::order]
 
 
+def candidates(
+    adapter: Adapter,
+    shape: LinearShape,
+    dropped: Collection[str] = (),
+    arithmetic: Arithmetic = "exact",
+    *,
+    makes_logits: bool = False,
+) -> tuple[str, ...]:
+    """The variants of a linear that timing chooses from, the default first, without those that were `dropped`.
+
+    Sampling looks at each workgroup of the linear that makes the logits: that one gets no smaller ones than by default.
+    """
+    prefill, decode, _ = variants(adapter, arithmetic)
+    if shape.step == "prefill":
+        names = [name for name in (*prefill, LARGE_TILE) if name != INT8 or has_bytes(WEIGHT_TYPES[shape.type])]
+    else:
+        names = list(dict.fromkeys((*decode, *MATVECS)))
+    default, *others = (name for name in names if name not in dropped)
+    return (default, *(name for name in others if not makes_logits or _pairs(name) >= _pairs(default)))
+
+
+def _pairs(name: str) -> int:
+    """Pairs of weight rows that a workgroup of a decode variant makes."""
+    team, workgroup = TEAMS.get(name) or MATVECS[name]
+    return workgroup // team
+
+
 def choose_kernels(
-    adapter: Adapter, context: int, dropped: Collection[str] = (), arithmetic: Arithmetic = "exact"
+    adapter: Adapter,
+    context: int,
+    dropped: Collection[str] = (),
+    arithmetic: Arithmetic = "exact",
+    tuned: Sequence[Tuned] = (),
 ) -> KernelChoice:
-    """The default choice, without the variants that were `dropped` because they compute wrongly on this adapter."""
+    """The default choice, without the variants that were `dropped` because they compute wrongly on this adapter.
+
+    `tuned` names what replaces the default for some linears.
+    """
     kinds = variants(adapter, arithmetic)
     prefill, decode, attention = (next(name for name in names if name not in dropped) for names in kinds)
     team, workgroup = TEAMS[decode]
     linear = BROADCAST_RATES if prefill == BROADCAST else RATES[adapter.kind]
     attending = BROADCAST_RATES if attention == ATTENTION_BROADCAST else RATES[adapter.kind]
     lanes = adapter.subgroup_size or 0
+    used = {prefill, *(found.kernel for found in tuned if found.shape.step == "prefill")}
     return KernelChoice(
         decode_kernel=BROADCAST if decode == BROADCAST else "matvec.wgsl",
         team=team,
         decode_workgroup=workgroup,
         prefill_kernel=prefill,
         linear_subgroup=lanes if BROADCAST in (prefill, decode) else 0,
-        tile_rows=BROADCAST_ROWS if prefill == BROADCAST else 32,
+        tile_rows=BROADCAST_ROWS if used <= {BROADCAST} else TILE_ROWS,
         prefill_rows=64 if adapter.kind == "software" else 256,
         logits_rows=32,
         attention_workgroup=ATTENTION_WORKGROUPS[attention],
@@ -136,6 +183,7 @@ def choose_kernels(
         linear_rate=linear.linear,
         attention_rate=attending.attention,
         sampling_workgroup=16 if adapter.kind == "software" else 256,
+        tuned=tuple(tuned),
     )
 
 

@@ -5,7 +5,6 @@ from functools import cache
 from typing import Literal
 
 from ..graph import Attention
-from ..tensors import F32, WeightType
 from .assembly import Assembly, Groups
 from .choice import PAGE, Deployment, LinearKernel
 from .compose import Value, composed
@@ -15,7 +14,7 @@ from .plan import EVERY_ROW, ONE, Extent, Plan
 from .rope_turns import rope_uniform
 from .shares import head_shares, shares
 from .vocabulary import VocabularyLayout
-from .weights import Parts, Types, gate_up, linear_uniform, plane_starts, qkv, single, table
+from .weights import Parts, Types, gate_up, linear_shape, linear_uniform, plane_starts, qkv, single, table
 from .work import NO_WORK, Work
 
 Mode = Literal["decode", "prefill", "logits"]
@@ -38,12 +37,10 @@ class _Lowering:
         self.n_blocks = 0  # entries of the logits' statistics, a row
         self.n_parts = 1  # partial sums of squares that the last writer of the residual left, a row
         self.vocab_size = 0
-        self.head_type = F32
+        self.block_tokens = 1  # logits that an entry of their statistics stands for
 
     def plan(self, ops: Sequence[FusedOp]) -> Plan:
-        head = next(op.linear for op in ops if isinstance(op, MakeLogits))
-        self.vocab_size = head.width
-        self.head_type = self.types[head.weight]
+        self.vocab_size = next(op.linear.width for op in ops if isinstance(op, MakeLogits))
         for op in ops:
             self.lower_op(op)
         dispatches, places, sizes = self.assembly.place(frozenset({"logits"}))
@@ -247,9 +244,11 @@ class _Lowering:
 
     def make_logits(self, op: MakeLogits) -> None:
         vocabulary = VocabularyLayout(self.vocab_size)
+        parts = single(op.linear, self.types, self.d.binding_limit)
+        self.block_tokens = 2 * self.kernel(parts, selected=True).pairs
         self.n_blocks = self.linear(
             "logits",
-            single(op.linear, self.types, self.d.binding_limit),
+            parts,
             "normed",
             "logits",
             {
@@ -279,18 +278,11 @@ class _Lowering:
 
     # Linears
 
-    @property
-    def block_tokens(self) -> int:
-        """Logits that an entry of the statistics stands for."""
-        return 2 * self.kernel(self.head_type, selected=True).pairs
-
-    def kernel(self, weight_type: WeightType, *, selected: bool) -> LinearKernel:
+    def kernel(self, parts: Parts, *, selected: bool) -> LinearKernel:
         """What computes a linear; of a prefill's rows only a `selected` one goes on to logits."""
-        if self.mode == "decode":
-            return self.d.choice.few_rows(self.rows)
-        if selected and self.mode == "prefill":
-            return self.d.choice.few_rows(1)
-        return self.d.choice.many_rows(weight_type)
+        if self.mode == "decode" or (selected and self.mode == "prefill"):
+            return self.d.choice.few_rows(self.outputs, linear_shape("decode", parts))
+        return self.d.choice.many_rows(parts[0].type, linear_shape("prefill", parts))
 
     def linear(
         self,
@@ -310,7 +302,7 @@ class _Lowering:
 
         Returns the workgroups along the weight's rows.
         """
-        kernel = self.kernel(parts[0].type, selected=selected)
+        kernel = self.kernel(parts, selected=selected)
         includes = {
             "quant": parts[0].type.shader,
             "input": "input/" + ("selected" if selected else "normed" if norm else "plain") + ".wgsl",

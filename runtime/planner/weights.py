@@ -11,6 +11,7 @@ from ..graph import Linear
 from ..tensors import F32, WeightType, plane_offsets
 from .fuse import AddProjection, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
 from .plan import WeightSpec
+from .tuned import LinearShape, Step
 
 Types = Mapping[str, WeightType]
 Parts = list[WeightSpec]  # of one linear, in the order of its rows
@@ -64,6 +65,24 @@ def weight_specs(ops: Iterable[FusedOp], types: Types, vocab_size: int, limit: i
     return specs
 
 
+def linears_of(op: FusedOp, types: Types, limit: int) -> list[Parts]:
+    """The linears that an operation computes, each in its parts."""
+    match op:
+        case ProjectQkv():
+            return qkv(op, types, limit)
+        case GateUp():
+            return gate_up(op, types, limit)
+        case AddProjection(linear) | MakeLogits(linear):
+            return [single(linear, types, limit)]
+        case _:
+            return []
+
+
+def linear_shape(step: Step, parts: Parts) -> LinearShape:
+    """What timing knows a linear by."""
+    return LinearShape(step, parts[0].type.name, sum(part.n_rows for part in parts), parts[0].groups)
+
+
 def plane_starts(weight: WeightSpec) -> tuple[int, ...]:
     """Where the planes start, in vec4, as four numbers."""
     starts = [offset // 16 for offset in plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[:-1]]
@@ -96,16 +115,10 @@ def _parts_of(op: FusedOp, types: Types, vocab_size: int, limit: int) -> list[Pa
         case EmbedRows(weight, norm):
             width = norm.x.width
             return [table(weight, vocab_size, width, types, limit), [vector(norm.weight, width, types)]]
-        case ProjectQkv():
-            return qkv(op, types, limit)
-        case GateUp():
-            return gate_up(op, types, limit)
-        case AddProjection(linear, _, norm):
-            return [single(linear, types, limit), [vector(norm.weight, norm.x.width, types)]]
-        case MakeLogits(linear):
-            return [single(linear, types, limit)]
+        case AddProjection(_, _, norm):
+            return [*linears_of(op, types, limit), [vector(norm.weight, norm.x.width, types)]]
         case _:
-            return []
+            return linears_of(op, types, limit)
 
 
 def _join(linears: Sequence[Linear], types: Types) -> list[WeightSpec]:

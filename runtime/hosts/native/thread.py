@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ...errors import InvalidOption, ModelClosed
+from ...log import event
 from ...streams import Stream
 
 T = TypeVar("T")
 
 Job = Callable[[], None]
+WhenIdle = Callable[[Callable[[], bool]], Coroutine[Any, Any, bool]]
+
+IDLE_SECONDS = 1.0  # without a call, after which there is time for other things
 Deliver = Callable[["Message"], None]
 
 
@@ -47,6 +51,7 @@ class EngineThread:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.RLock()  # no job is queued behind the end; collecting garbage may close in mid-call
         self._end: Future[None] | None = None
+        self._when_idle: WhenIdle | None = None
         self._thread = threading.Thread(target=self._work, name="shaderlm engine", daemon=True)
         self._thread.start()
 
@@ -104,6 +109,14 @@ class EngineThread:
         finally:
             stream.cancel()
 
+    def when_idle(self, make: WhenIdle) -> None:
+        """Run a coroutine whenever nothing was called for a while, as long as it returns True.
+
+        It is told how to ask whether it is still so, and is to return soon when it is not.
+        """
+        self._when_idle = make
+        self._put(lambda: None)  # wakes the thread, which knew of nothing to do
+
     def close(self, last: Callable[[], Coroutine[Any, Any, None]], *, wait: bool = True) -> None:
         """Run `last` behind all jobs that are queued, then end. A second call only waits for the first."""
         with self._lock:
@@ -139,6 +152,15 @@ class EngineThread:
 
         self._put(job)
 
+    def _do_when_idle(self, make: WhenIdle) -> None:
+        goes_on = False
+        try:
+            goes_on = run_now(make(self._jobs.empty))
+        except Exception as error:  # nobody waits for it, and calls are to be answered all the same
+            event("idle", error=repr(error))
+        if not goes_on:
+            self._when_idle = None
+
     def _refuse_own_calls(self) -> None:
         if threading.current_thread() is self._thread:
             raise InvalidOption(
@@ -147,9 +169,18 @@ class EngineThread:
             )
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             job()
             del job  # or the thread would hold on to the last answer while it waits
+
+    def _next(self) -> Job | None:
+        """The next job, None at the end; until it comes, what is done when idle."""
+        while self._when_idle is not None:
+            try:
+                return self._jobs.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self._do_when_idle(self._when_idle)
+        return self._jobs.get()
 
 
 def _job(make: Callable[[], Coroutine[Any, Any, T]], future: "Future[T]") -> Job:

@@ -1,0 +1,279 @@
+"""Tuning: within which time, and what comes of it; and that no choice changes what must not change."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import shaderlm
+from agreement import agree
+from engines import Engine, decode, living, opened, start, start_with_prefix
+from gguf_writer import dequantized, write_llama
+from gpu import Device
+from plans import team_of
+from random_llama import prompt, random_llama
+from reference import Reference
+from shaderlm.engine import tuning
+from shaderlm.engine.programs import LoadedPlan
+from shaderlm.engine.tuning import FIRST_LOAD_SECONDS, for_seconds, known_winners, shapes_of, tune, tune_at_load
+from shaderlm.engine.tuning_finds import read_finds
+from shaderlm.hosts.native.store import FileStore
+from shaderlm.hosts.native.thread import run_now
+from shaderlm.planner import compose
+from shaderlm.planner.choice import (
+    DECODE_ROWS,
+    LARGE_TILE,
+    TILE,
+    variants,
+)
+from shaderlm.planner.plan import Plan
+from shaderlm.planner.tuned import MATVECS, LinearShape, Tuned
+from tiny_model import TINY
+
+EIGHT = "matvec, 8 lanes a pair"
+SHAPE = LinearShape("decode", "Q4_0", 64, 2)
+SMALL: dict[str, Any] = {"n_layers": 1, "hidden_size": 96, "intermediate_size": 160, "vocab_size": 333}
+
+
+# Time
+
+
+class FakeClock:
+    """Stands still but for what is submitted: `seconds` of a plan."""
+
+    def __init__(self, seconds: Callable[[Plan], float]) -> None:
+        self.now = 100.0
+        self.submits = 0
+        self._seconds = seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+    def tick(self, plan: Plan) -> None:
+        self.submits += 1
+        self.now += self._seconds(plan)
+
+
+@pytest.fixture
+def clock_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeClock]:
+    """A clock that goes on by what plans are said to take; they do run."""
+
+    def made(seconds: Callable[[Plan], float]) -> FakeClock:
+        clock, submit = FakeClock(seconds), LoadedPlan.submit
+
+        def ticking(plan: LoadedPlan, *arguments: Any, **options: Any) -> Any:
+            clock.tick(plan.plan)
+            return submit(plan, *arguments, **options)
+
+        monkeypatch.setattr(LoadedPlan, "submit", ticking)
+        return clock
+
+    return made
+
+
+def favour(team: int, seconds: float = 0.001) -> Callable[[Plan], float]:
+    """Of decode the variants with this many lanes a pair take half of the time."""
+    return lambda plan: seconds / 2 if team_of(plan.dispatches[0]) == team else seconds
+
+
+def test_steps_end_before_their_time_is_up() -> None:
+    clock = FakeClock(lambda _: 0.0)
+    go_on = for_seconds(1.0, clock)
+    for now, goes_on in ((100.3, True), (100.6, True), (100.7, True), (100.71, False)):
+        clock.now = now
+        assert go_on() == goes_on, "a step took 0.3 s, so another may take as long"
+
+
+@pytest.fixture
+def small(gpu: Device, tmp_path: Path) -> Path:
+    hyperparameters, weights = random_llama(3, **SMALL)
+    return write_llama(tmp_path / "small.gguf", weights, hyperparameters, "Q8_0")
+
+
+@contextmanager
+def two_to_choose_from(gpu: Device, path: Path) -> Iterator[Engine]:
+    """An engine that knows no variants but the defaults and EIGHT."""
+    defaults = {names[0] for names in variants(gpu.gpu.adapter)}
+    with opened(gpu.gpu, path) as engine:
+        engine.dropped_variants = frozenset({*MATVECS, TILE, LARGE_TILE} - {EIGHT, *defaults})
+        yield engine
+
+
+def test_the_first_load_takes_no_more_than_its_second(gpu: Device, small: Path, tmp_path: Path, clock_of: Any) -> None:
+    clock = clock_of(lambda _: 0.09)
+    store = FileStore(tmp_path / "finds")
+    with opened(gpu.gpu, small) as engine:
+        before = living(gpu.gpu)
+        run_now(tune_at_load(engine, store, clock))
+        assert living(gpu.gpu) == before, "what was not settled is freed, too"
+    assert 0.5 < clock.now - 100.0 <= FIRST_LOAD_SECONDS
+    finds = run_now(read_finds(store, gpu.gpu.adapter))
+    assert 0 < len(finds.shapes) < len(shapes_of(engine.model, gpu.gpu.adapter))
+
+
+def test_what_is_found_is_used_and_never_timed_again(gpu: Device, small: Path, tmp_path: Path, clock_of: Any) -> None:
+    """The variant that this clock favours wins every shape but the logits'; at the next load no clock is asked."""
+    clock = clock_of(favour(8))
+    adapter, store = gpu.gpu.adapter, FileStore(tmp_path / "finds")
+    with two_to_choose_from(gpu, small) as engine:
+        assert run_now(tune(engine, store, lambda: True, clock=clock))
+        dropped = engine.dropped_variants
+        tuned = run_now(known_winners(engine.model, adapter, store, dropped, "f32", "exact"))
+        shapes = shapes_of(engine.model, adapter)
+        assert set(tuned) == {Tuned(s, EIGHT) for s, head in shapes.items() if s.step == "decode" and not head}
+        submits = clock.submits
+        run_now(tune_at_load(engine, store, clock))
+        assert run_now(tune(engine, store, lambda: True, clock=clock))
+        assert clock.submits == submits
+        engine.take(tuned)
+        sequence, _, _ = start(engine, [1, 2, 3])
+        decode(engine, [sequence], 1)
+        teams = {
+            team_of(dispatch) for dispatch in engine.plans["decode", 1].plan.dispatches if dispatch.label == "0.qkv"
+        }
+        assert teams == {8}
+    assert run_now(known_winners(engine.model, adapter, store, {*dropped, EIGHT}, "f32", "exact")) == (), (
+        "dropped since"
+    )
+    assert run_now(known_winners(engine.model, adapter, store, dropped, "f16", "exact")) == (), (
+        "not tried with such a cache"
+    )
+
+
+def test_tuning_stops_when_told_and_goes_on_where_it_stopped(
+    gpu: Device, small: Path, tmp_path: Path, clock_of: Any
+) -> None:
+    clock, store = clock_of(lambda _: 0.001), FileStore(tmp_path / "finds")
+    counts = []
+    with two_to_choose_from(gpu, small) as engine:
+        for steps in (1, 6, 12):
+            left = iter(range(steps))
+            assert not run_now(tune(engine, store, lambda left=left: next(left, None) is not None, clock=clock))
+            finds = run_now(read_finds(store, gpu.gpu.adapter))
+            counts.append(sum(len(find.times) for find in finds.shapes.values()))
+        assert run_now(tune(engine, store, lambda: True, clock=clock))
+    assert counts[0] == 0 < counts[1] < counts[2]
+
+
+def test_a_variant_that_computes_wrongly_never_wins(
+    gpu: Device, small: Path, tmp_path: Path, clock_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = compose.read_shader("matvec.wgsl")
+    broken = text.replace("linear.scale *", "linear.scale * select(1.0, 1.1, TEAM == 8u) *")
+    assert broken != text
+    read = compose.read_shader
+    monkeypatch.setattr(compose, "read_shader", lambda name: broken if name == "matvec.wgsl" else read(name))
+    clock, store = clock_of(favour(8)), FileStore(tmp_path / "finds")
+    with two_to_choose_from(gpu, small) as engine:
+        assert run_now(tune(engine, store, lambda: True, clock=clock))
+        assert (
+            run_now(known_winners(engine.model, gpu.gpu.adapter, store, engine.dropped_variants, "f32", "exact")) == ()
+        )
+    finds = run_now(read_finds(store, gpu.gpu.adapter))
+    assert finds.wrong == {EIGHT}
+
+
+# Whatever is chosen
+
+
+def every_linear(path: Path, gpu: Device, step: str, kernels: tuple[str, ...]) -> list[Tuned]:
+    """The variants in turn, for all linears of a model."""
+    with opened(gpu.gpu, path) as engine:
+        shapes = [shape for shape in shapes_of(engine.model, gpu.gpu.adapter) if shape.step == step]
+    return [Tuned(shape, kernels[i % len(kernels)]) for i, shape in enumerate(shapes)]
+
+
+CHOICES = {"decode": ("decode", tuple(MATVECS)), "prefill": ("prefill", (TILE, LARGE_TILE))}
+
+
+@pytest.mark.parametrize(("step", "kernels"), CHOICES.values(), ids=CHOICES)
+def test_any_choice_has_the_logits_of_float64_and_to_the_bit_those_of_other_numbers_of_rows(
+    gpu: Device, tmp_path: Path, step: str, kernels: tuple[str, ...]
+) -> None:
+    hyperparameters, weights = random_llama(3, **SMALL)
+    path = write_llama(tmp_path / "model.gguf", weights, hyperparameters, "Q8_0")
+    tokens = prompt(hyperparameters, 70)
+    tuned = every_linear(path, gpu, step, kernels)
+    with opened(gpu.gpu, path, slots=8, tuned=tuned) as engine:
+        assert engine.deployment.choice.tuned == tuple(tuned)
+        sequence, _, fresh = start(engine, tokens)
+        alone = decode(engine, [sequence], 3)[:, 0]
+        answer = list(sequence.tokens)
+        engine.close_sequence(sequence, keep=False)
+        for rows in DECODE_ROWS[1:]:
+            together = [start(engine, tokens)[0] for _ in range(rows)]
+            for row in decode(engine, together, 3).swapaxes(0, 1):
+                np.testing.assert_array_equal(row, alone, err_msg=f"{rows} rows")
+            for one in together:
+                engine.close_sequence(one, keep=False)
+        sequence, _, _ = start(engine, tokens[:45])
+        engine.close_sequence(sequence)
+        sequence, _, reused = start_with_prefix(engine, tokens)
+        np.testing.assert_array_equal(reused, fresh, err_msg="behind a prefix that was there")
+    expected = Reference.of(hyperparameters, dequantized(weights, "Q8_0")).logits(answer[:-1])
+    agree(fresh, expected[69], abs=1e-4 * np.abs(expected).max())
+    agree(alone, expected[70:], abs=1e-4 * np.abs(expected).max())
+
+
+# Faces
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for finds; tuning is on."""
+    monkeypatch.setenv("SHADERLM_CACHE", str(tmp_path))
+    monkeypatch.delenv("SHADERLM_TUNING")
+    return tmp_path
+
+
+def kept(cache: Path) -> list[str]:
+    return [path.name for path in (cache / "finds").iterdir() if path.name.startswith("tuning-")]
+
+
+def test_a_load_tunes_unless_it_is_told_not_to(cache: Path, clock_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = clock_of(favour(8, 0.016))
+    monkeypatch.setattr("shaderlm.core.tune_at_load", lambda engine, store: tune_at_load(engine, store, clock))
+    monkeypatch.setattr("shaderlm.hosts.native.thread.IDLE_SECONDS", 1000.0)
+    with shaderlm.load(TINY, tuning=False) as model:
+        assert model.complete("Once", max_tokens=1).provenance.kernels.tuned == ()
+    assert not kept(cache)
+    with shaderlm.load(TINY) as model:
+        tuned = model.complete("Once", max_tokens=1).provenance.kernels.tuned
+    assert {found.kernel for found in tuned} == {EIGHT}
+    assert len(kept(cache)) == 1
+    submits = clock.submits
+    monkeypatch.setattr(tuning, "tuning_steps", None)
+    with shaderlm.load(TINY) as model:
+        assert model.complete("Once", max_tokens=1).provenance.kernels.tuned == tuned, "known by now"
+    assert clock.submits > submits, "the answer's own"
+
+
+def test_an_idle_model_times_the_rest_for_its_next_load(
+    cache: Path, clock_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model that is loaded keeps its kernels, so that a seed gives the same answer all the time."""
+    clock = clock_of(favour(8, 0.016))
+    finished = threading.Event()
+
+    async def nothing(engine: Engine, store: FileStore) -> None:
+        assert not (cache / "finds").exists() or not kept(cache)
+
+    async def a_second(engine: Engine, store: FileStore, idle: Callable[[], bool]) -> bool:
+        assert idle(), "nobody calls"
+        await tune(engine, store, for_seconds(1.0, clock), clock=clock)
+        finished.set()
+        return True
+
+    monkeypatch.setattr("shaderlm.core.tune_at_load", nothing)
+    monkeypatch.setattr("shaderlm.core.tune", a_second)
+    monkeypatch.setattr("shaderlm.hosts.native.thread.IDLE_SECONDS", 0.001)
+    with shaderlm.load(TINY) as model:
+        assert finished.wait(timeout=120)
+        assert model.complete("Once", max_tokens=1).provenance.kernels.tuned == ()
+    monkeypatch.setattr("shaderlm.core.tune_at_load", tune_at_load)
+    with shaderlm.load(TINY) as model:
+        assert {found.kernel for found in model.complete("Once", max_tokens=1).provenance.kernels.tuned} == {EIGHT}
