@@ -82,6 +82,7 @@ def page() -> str:
     results = ("Completion", "Chunk", "TokenLogprobs", "Usage", "Timings", "Provenance")
     parts += [_fields("generation", name) for name in results]
     parts += [_fields("planner/choice", "KernelChoice")]
+    parts += [_fields("planner/tuned", name) for name in ("Tuned", "LinearShape")]
     parts += ["## Reports\n", *(_fields("inspection", name) for name in REPORT)]
     tokenizer = _named(_module("tokenizer"), "Tokenizer")
     parts += [f"## Tokenizer\n\n{_doc(tokenizer)}\n"]

@@ -39,10 +39,11 @@ def load(
     kv_dtype: precision of the KV cache.
     arithmetic: "fast" may round what a prompt's linears read to bytes, where that is faster; answers say which ran.
     verify: hold the file against the SHA-256 in FILE.sha256 beside it, which must be there.
-    tuning: compute by the kernels that timing found to be the fastest on this adapter. Finds are kept: a model's first
-        load takes up to a second longer, and while nothing is asked of it, the rest is timed for its next load. Kernels
-        differ in the last bits of what they compute: for the same answers at every start take False.
+    tuning: compute by the kernels that timing found to be the fastest on this adapter; False takes the defaults.
     progress: called with bytes done and in all, on another thread: of a download, of verifying, of loading in turn.
+
+    Kernels are timed for a second of a model's first load, and while nothing is asked of it, for its next load; finds
+    are kept. They differ in the last bits of what they compute, so only `tuning=False` computes alike at every start.
 
     Raises ModelNotFound, InvalidFile, UnknownArchitecture, UnknownWeightType, InvalidConfig, TensorMismatch,
     TokenizerError, NoAdapter, UnsuitableAdapter, ModelTooLarge, OutOfMemory, DeviceLost, InvalidOption,

@@ -21,13 +21,16 @@ async def load_async(
     context: int | None = None,
     kv_dtype: KvDtype = "f16",
     arithmetic: Arithmetic = "exact",
+    tuning: bool = False,
     progress: LoadProgress | None = None,
     open_file: Any = browser.open_file,
 ) -> AsyncModel:
     """Load a model from a URL or a JavaScript File; from the URL of the first of its files, or from all its Files.
 
     What comes from a URL is kept in IndexedDB, and comes from there the next time. `progress` is told of bytes on the
-    GPU and in all. Where the device is lost, answers go on on another. Raises what `load` raises on a desktop.
+    GPU and in all. `tuning` times kernels for a second of the first load; it is not the default, because compiling them
+    makes a first visit longer. Where the device is lost, answers go on on another. Raises what `load` raises on a
+    desktop.
     """
 
     async def reopen() -> tuple[Gpu, ByteSource]:
@@ -52,6 +55,7 @@ async def load_async(
                 context=context,
                 kv_dtype=kv_dtype,
                 arithmetic=arithmetic,
+                tuning=tuning,
                 progress=progress,
                 reopen=reopen,
             )

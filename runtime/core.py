@@ -122,7 +122,7 @@ class Core:
                 kv_dtype=lost.deployment.kv_dtype,
                 arithmetic=lost.arithmetic,
                 dropped_variants=lost.dropped_variants,
-                tuned=lost.deployment.choice.tuned,
+                tuned=lost.deployment.choice.tuned if gpu.adapter == self.gpu.adapter else (),
             )
         except BaseException:
             gpu.close()

@@ -30,6 +30,7 @@ export { Model, ShaderLMError, configure, prepare };
  *   memory allows
  * @property {"f16" | "f32"} [kv_dtype] precision of the KV cache
  * @property {"exact" | "fast"} [arithmetic] fast may round what a prompt's linears read to bytes, where that is faster
+ * @property {boolean} [tuning] time kernels for a second of a model's first load, and compute by the fastest ones
  * @property {Expected | Expected[]} [expected] what is published of a URL's file, or of each of a model's files in their
  *   order: one that differs is refused
  * @property {boolean} [verify] hash everything that is stored, not only a sample

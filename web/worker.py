@@ -13,7 +13,7 @@ from shaderlm.generation import Chunk, Completion
 from shaderlm.model import AsyncAnswer, AsyncModel
 
 OPENING = {  # calls that open a model's file, and the options that they take
-    "load": ("context", "kv_dtype", "arithmetic"),
+    "load": ("context", "kv_dtype", "arithmetic", "tuning"),
     "inspect": ("context", "kv_dtype"),
 }
 REPORTING = ("load", "stream", "stream_chat")  # calls that tell of what goes on
