@@ -1,8 +1,10 @@
 """Tuning: within which time, and what comes of it; and that no choice changes what must not change."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,36 +45,22 @@ SMALL: dict[str, Any] = {"n_layers": 1, "hidden_size": 96, "intermediate_size": 
 
 
 class FakeClock:
-    """Stands still but for what is submitted: `seconds` of a plan."""
+    """Stands still but for what is measured: `seconds` of a plan."""
 
     def __init__(self, seconds: Callable[[Plan], float]) -> None:
         self.now = 100.0
-        self.submits = 0
+        self.runs = 0
         self._seconds = seconds
 
     def __call__(self) -> float:
         return self.now
 
-    def tick(self, plan: Plan) -> None:
-        self.submits += 1
-        self.now += self._seconds(plan)
-
-
-@pytest.fixture
-def clock_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeClock]:
-    """A clock that goes on by what plans are said to take; they do run."""
-
-    def made(seconds: Callable[[Plan], float]) -> FakeClock:
-        clock, submit = FakeClock(seconds), LoadedPlan.submit
-
-        def ticking(plan: LoadedPlan, *arguments: Any, **options: Any) -> Any:
-            clock.tick(plan.plan)
-            return submit(plan, *arguments, **options)
-
-        monkeypatch.setattr(LoadedPlan, "submit", ticking)
-        return clock
-
-    return made
+    async def measure(self, plan: LoadedPlan, stop: int) -> float:
+        """Run it all the same."""
+        await tuning.seconds_of(plan, stop)
+        self.runs += 1
+        self.now += self._seconds(plan.plan)
+        return self._seconds(plan.plan)
 
 
 def favour(team: int, seconds: float = 0.001) -> Callable[[Plan], float]:
@@ -103,32 +91,32 @@ def two_to_choose_from(gpu: Device, path: Path) -> Iterator[Engine]:
         yield engine
 
 
-def test_the_first_load_takes_no_more_than_its_second(gpu: Device, small: Path, tmp_path: Path, clock_of: Any) -> None:
-    clock = clock_of(lambda _: 0.09)
+def test_the_first_load_takes_no_more_than_its_second(gpu: Device, small: Path, tmp_path: Path) -> None:
+    clock = FakeClock(lambda _: 0.09)
     store = FileStore(tmp_path / "finds")
     with opened(gpu.gpu, small) as engine:
         before = living(gpu.gpu)
-        run_now(tune_at_load(engine, store, clock))
+        run_now(tune_at_load(engine, store, clock=clock, measure=clock.measure))
         assert living(gpu.gpu) == before, "what was not settled is freed, too"
     assert 0.5 < clock.now - 100.0 <= FIRST_LOAD_SECONDS
     finds = run_now(read_finds(store, gpu.gpu.adapter))
     assert 0 < len(finds.shapes) < len(shapes_of(engine.model, gpu.gpu.adapter))
 
 
-def test_what_is_found_is_used_and_never_timed_again(gpu: Device, small: Path, tmp_path: Path, clock_of: Any) -> None:
+def test_what_is_found_is_used_and_never_timed_again(gpu: Device, small: Path, tmp_path: Path) -> None:
     """The variant that this clock favours wins every shape but the logits'; at the next load no clock is asked."""
-    clock = clock_of(favour(8))
+    clock = FakeClock(favour(8))
     adapter, store = gpu.gpu.adapter, FileStore(tmp_path / "finds")
     with two_to_choose_from(gpu, small) as engine:
-        assert run_now(tune(engine, store, lambda: True, clock=clock))
+        assert run_now(tune(engine, store, lambda: True, measure=clock.measure))
         dropped = engine.dropped_variants
         tuned = run_now(known_winners(engine.model, adapter, store, dropped, "f32", "exact"))
         shapes = shapes_of(engine.model, adapter)
         assert set(tuned) == {Tuned(s, EIGHT) for s, head in shapes.items() if s.step == "decode" and not head}
-        submits = clock.submits
-        run_now(tune_at_load(engine, store, clock))
-        assert run_now(tune(engine, store, lambda: True, clock=clock))
-        assert clock.submits == submits
+        runs = clock.runs
+        run_now(tune_at_load(engine, store, clock=clock, measure=clock.measure))
+        assert run_now(tune(engine, store, lambda: True, measure=clock.measure))
+        assert clock.runs == runs
         engine.take(tuned)
         sequence, _, _ = start(engine, [1, 2, 3])
         decode(engine, [sequence], 1)
@@ -144,32 +132,32 @@ def test_what_is_found_is_used_and_never_timed_again(gpu: Device, small: Path, t
     )
 
 
-def test_tuning_stops_when_told_and_goes_on_where_it_stopped(
-    gpu: Device, small: Path, tmp_path: Path, clock_of: Any
-) -> None:
-    clock, store = clock_of(lambda _: 0.001), FileStore(tmp_path / "finds")
+def test_tuning_stops_when_told_and_goes_on_where_it_stopped(gpu: Device, small: Path, tmp_path: Path) -> None:
+    clock, store = FakeClock(lambda _: 0.001), FileStore(tmp_path / "finds")
     counts = []
     with two_to_choose_from(gpu, small) as engine:
         for steps in (1, 6, 12):
             left = iter(range(steps))
-            assert not run_now(tune(engine, store, lambda left=left: next(left, None) is not None, clock=clock))
+            assert not run_now(
+                tune(engine, store, lambda left=left: next(left, None) is not None, measure=clock.measure)
+            )
             finds = run_now(read_finds(store, gpu.gpu.adapter))
             counts.append(sum(len(find.times) for find in finds.shapes.values()))
-        assert run_now(tune(engine, store, lambda: True, clock=clock))
+        assert run_now(tune(engine, store, lambda: True, measure=clock.measure))
     assert counts[0] == 0 < counts[1] < counts[2]
 
 
 def test_a_variant_that_computes_wrongly_never_wins(
-    gpu: Device, small: Path, tmp_path: Path, clock_of: Any, monkeypatch: pytest.MonkeyPatch
+    gpu: Device, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = compose.read_shader("matvec.wgsl")
     broken = text.replace("linear.scale *", "linear.scale * select(1.0, 1.1, TEAM == 8u) *")
     assert broken != text
     read = compose.read_shader
     monkeypatch.setattr(compose, "read_shader", lambda name: broken if name == "matvec.wgsl" else read(name))
-    clock, store = clock_of(favour(8)), FileStore(tmp_path / "finds")
+    clock, store = FakeClock(favour(8)), FileStore(tmp_path / "finds")
     with two_to_choose_from(gpu, small) as engine:
-        assert run_now(tune(engine, store, lambda: True, clock=clock))
+        assert run_now(tune(engine, store, lambda: True, measure=clock.measure))
         assert (
             run_now(known_winners(engine.model, gpu.gpu.adapter, store, engine.dropped_variants, "f32", "exact")) == ()
         )
@@ -234,9 +222,12 @@ def kept(cache: Path) -> list[str]:
     return [path.name for path in (cache / "finds").iterdir() if path.name.startswith("tuning-")]
 
 
-def test_a_load_tunes_unless_it_is_told_not_to(cache: Path, clock_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = clock_of(favour(8, 0.016))
-    monkeypatch.setattr("shaderlm.core.tune_at_load", lambda engine, store: tune_at_load(engine, store, clock))
+def test_a_load_tunes_unless_it_is_told_not_to(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock(favour(8, 0.016))
+    monkeypatch.setattr(
+        "shaderlm.core.tune_at_load",
+        lambda engine, store: tune_at_load(engine, store, clock=clock, measure=clock.measure),
+    )
     monkeypatch.setattr("shaderlm.hosts.native.thread.IDLE_SECONDS", 1000.0)
     with shaderlm.load(TINY, tuning=False) as model:
         assert model.complete("Once", max_tokens=1).provenance.kernels.tuned == ()
@@ -245,18 +236,16 @@ def test_a_load_tunes_unless_it_is_told_not_to(cache: Path, clock_of: Any, monke
         tuned = model.complete("Once", max_tokens=1).provenance.kernels.tuned
     assert {found.kernel for found in tuned} == {EIGHT}
     assert len(kept(cache)) == 1
-    submits = clock.submits
+    runs = clock.runs
     monkeypatch.setattr(tuning, "tuning_steps", None)
     with shaderlm.load(TINY) as model:
         assert model.complete("Once", max_tokens=1).provenance.kernels.tuned == tuned, "known by now"
-    assert clock.submits > submits, "the answer's own"
+    assert clock.runs == runs
 
 
-def test_an_idle_model_times_the_rest_for_its_next_load(
-    cache: Path, clock_of: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_model_times_the_rest_for_its_next_load(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model that is loaded keeps its kernels, so that a seed gives the same answer all the time."""
-    clock = clock_of(favour(8, 0.016))
+    clock = FakeClock(favour(8, 0.016))
     finished = threading.Event()
 
     async def nothing(engine: Engine, store: FileStore) -> None:
@@ -264,7 +253,7 @@ def test_an_idle_model_times_the_rest_for_its_next_load(
 
     async def a_second(engine: Engine, store: FileStore, idle: Callable[[], bool]) -> bool:
         assert idle(), "nobody calls"
-        await tune(engine, store, for_seconds(1.0, clock), clock=clock)
+        await tune(engine, store, for_seconds(1.0, clock), measure=clock.measure)
         finished.set()
         return True
 
@@ -277,3 +266,21 @@ def test_an_idle_model_times_the_rest_for_its_next_load(
     monkeypatch.setattr("shaderlm.core.tune_at_load", tune_at_load)
     with shaderlm.load(TINY) as model:
         assert {found.kernel for found in model.complete("Once", max_tokens=1).provenance.kernels.tuned} == {EIGHT}
+
+
+# The time of a run
+
+
+def test_runs_are_timed_by_the_device_or_else_by_a_clock(
+    gpu: Device, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(gpu.gpu, small) as engine:
+        plan = run_now(engine.plan("decode", 1))
+        everything = len(plan.plan.dispatches)
+        begun = time.perf_counter()
+        by_device = run_now(tuning.seconds_of(plan, everything))
+        assert 0 < by_device < time.perf_counter() - begun
+        monkeypatch.setattr(gpu.gpu, "adapter", replace(gpu.gpu.adapter, features=frozenset()))
+        assert run_now(gpu.gpu.run_timed(plan.program, plan.counts(1, 1), everything)) is None
+        begun = time.perf_counter()
+        assert 0 < run_now(tuning.seconds_of(plan, everything)) < time.perf_counter() - begun

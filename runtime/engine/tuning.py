@@ -1,12 +1,12 @@
 """Choosing kernel variants by timing them: for a second at a model's first load, then while nothing is asked of it.
 
-What is timed are dispatches of the model's own plans over its own weights (planner/trials.py), by the clock around a
-submit that is waited for. A variant and the default run in turns, so that what else the machine does meets both alike.
+What is timed are dispatches of the model's own plans over its own weights (planner/trials.py), by the device's clock or
+else around a submit. A variant and the default run in turns, so that what else the machine does meets both alike.
 """
 
 import struct
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from .tuning_finds import ROUNDS, Finds, is_ahead, key_of, read_finds, trial_nam
 
 Clock = Callable[[], float]
 GoOn = Callable[[], bool]
+Measure = Callable[[LoadedPlan, int], Awaitable[float]]  # seconds of the first dispatches of a plan, so many
 
 FIRST_LOAD_SECONDS = 1.0
 RUN_SECONDS = 0.004  # that a run shall take at least: clocks of browsers tick every 0.1 ms
@@ -46,7 +47,19 @@ def for_seconds(seconds: float, clock: Clock = time.perf_counter) -> GoOn:
     return go_on
 
 
-async def tune(engine: Engine, store: Store, go_on: GoOn, *, clock: Clock = time.perf_counter) -> bool:
+async def seconds_of(plan: LoadedPlan, stop: int) -> float:
+    """What dispatches [0, stop) of a plan take for all its rows."""
+    counts = plan.counts(plan.plan.rows, 1)
+    if seconds := await plan.gpu.run_timed(plan.program, counts, stop):
+        return seconds
+    begun = time.perf_counter()
+    readback = plan.submit(plan.plan.rows, 1, stop=stop, read=BufferRange("rows", 0, 16))
+    assert readback is not None
+    await plan.gpu.finish_read(readback)
+    return time.perf_counter() - begun
+
+
+async def tune(engine: Engine, store: Store, go_on: GoOn, *, measure: Measure = seconds_of) -> bool:
     """Time variants as long as `go_on()`, which is asked after each step; what was found is kept in `store`.
 
     Returns whether everything is known that can be.
@@ -54,7 +67,7 @@ async def tune(engine: Engine, store: Store, go_on: GoOn, *, clock: Clock = time
     gpu = engine.gpu
     finds = kept = await read_finds(store, gpu.adapter)
     complete = True
-    async with aclosing(tuning_steps(engine, kept, clock)) as steps:
+    async with aclosing(tuning_steps(engine, kept, measure)) as steps:
         try:
             async for known in steps:
                 finds = known
@@ -69,12 +82,14 @@ async def tune(engine: Engine, store: Store, go_on: GoOn, *, clock: Clock = time
     return complete
 
 
-async def tune_at_load(engine: Engine, store: Store, clock: Clock = time.perf_counter) -> None:
+async def tune_at_load(
+    engine: Engine, store: Store, *, clock: Clock = time.perf_counter, measure: Measure = seconds_of
+) -> None:
     """Tune a model of which nothing is known for a second; let it compute by what is found."""
     adapter, arithmetic = engine.gpu.adapter, engine.arithmetic
     finds = await read_finds(store, adapter)
     if not any(key_of(shape, arithmetic) in finds.shapes for shape in shapes_of(engine.model, adapter)):
-        await tune(engine, store, for_seconds(FIRST_LOAD_SECONDS, clock), clock=clock)
+        await tune(engine, store, for_seconds(FIRST_LOAD_SECONDS, clock), measure=measure)
         kv_dtype, dropped = engine.deployment.kv_dtype, engine.dropped_variants
         tuned = await known_winners(engine.model, adapter, store, dropped, kv_dtype, arithmetic)
         if tuned != engine.deployment.choice.tuned:
@@ -99,7 +114,7 @@ def shapes_of(model: Blueprint, adapter: Adapter) -> dict[LinearShape, bool]:
     return {s.shape: s.makes_logits for s in subjects(model.ops, model.types, binding_limit(adapter))}
 
 
-async def tuning_steps(engine: Engine, finds: Finds, clock: Clock) -> AsyncGenerator[Finds, None]:
+async def tuning_steps(engine: Engine, finds: Finds, measure: Measure) -> AsyncGenerator[Finds, None]:
     """Find what is not known yet, in short steps; after each, all that is. Closing it frees what it has on the GPU."""
     gpu, kv_dtype, dropped = engine.gpu, engine.deployment.kv_dtype, engine.dropped_variants
     for subject in subjects(engine.model.ops, engine.model.types, engine.deployment.binding_limit):
@@ -110,7 +125,7 @@ async def tuning_steps(engine: Engine, finds: Finds, clock: Clock) -> AsyncGener
             find = finds.of(key, names)
             tried, case = trial_name(find, kv_dtype), Case(WEIGHT_TYPES[shape.type], kv_dtype, find.arithmetic)
             if any(name not in find.times for name in names[1:]):
-                async with aclosing(_race(engine, subject, names, finds, clock)) as steps:
+                async with aclosing(_race(engine, subject, names, finds, measure)) as steps:
                     async for finds in steps:
                         yield finds
             elif find.winner == find.default or tried in finds.passed:
@@ -123,19 +138,19 @@ async def tuning_steps(engine: Engine, finds: Finds, clock: Clock) -> AsyncGener
 
 
 async def _race(
-    engine: Engine, subject: Subject, names: Sequence[str], finds: Finds, clock: Clock
+    engine: Engine, subject: Subject, names: Sequence[str], finds: Finds, measure: Measure
 ) -> AsyncGenerator[Finds, None]:
     """Time the variants of a shape that were not yet, each against the default, the first of `names`."""
     find = finds.of(key_of(subject.shape, engine.arithmetic), names)
-    default = await _Runner.open(engine, subject, names[0], clock)
+    default = await _Runner.open(engine, subject, names[0], measure)
     try:
-        units = max(1, min(default.trial.units, int(RUN_SECONDS / await default.run(1)) + 1))
+        units = max(1, min(default.trial.units, int(RUN_SECONDS / await default.run(1, measure)) + 1))
         yield finds
         for name in names[1:]:
             if name in find.times:
                 continue
             try:
-                runner = await _Runner.open(engine, subject, name, clock)
+                runner = await _Runner.open(engine, subject, name, measure)
             except KernelError:
                 yield (finds := finds.with_wrong(name))
                 continue
@@ -144,8 +159,8 @@ async def _race(
                 its: list[float] = []
                 while len(own) < ROUNDS and (not own or is_ahead(own, its)):
                     yield finds
-                    its.append(await default.run(units))
-                    own.append(await runner.run(units))
+                    its.append(await default.run(units, measure))
+                    own.append(await runner.run(units, measure))
             finally:
                 runner.close()
             find = find.with_times(name, own, its)
@@ -158,31 +173,24 @@ async def _race(
 class _Runner:
     """A variant of one shape on the GPU."""
 
-    engine: Engine
     trial: Trial
     plan: LoadedPlan
-    clock: Clock
 
     @classmethod
-    async def open(cls, engine: Engine, subject: Subject, name: str, clock: Clock) -> "_Runner":
+    async def open(cls, engine: Engine, subject: Subject, name: str, measure: Measure) -> "_Runner":
         """Compile a variant and run it once, which on some adapters compiles it for good. Raises KernelError."""
         model = engine.model
         made = trial(subject, model.ops, model.types, engine.deployment, name)
         plan = await load_plan(engine.gpu, made.plan, engine.resolve, max_keys=1)
         rows = b"".join(struct.pack("<4I", 0, 0, 1, m) for m in range(made.plan.rows))  # done: the cache stays as it is
         plan.write("rows", 0, rows)
-        runner = cls(engine, made, plan, clock)
-        await runner.run(1)
+        runner = cls(made, plan)
+        await runner.run(1, measure)
         return runner
 
-    async def run(self, units: int) -> float:
+    async def run(self, units: int, measure: Measure) -> float:
         """Seconds that a linear took, of so many."""
-        begun = self.clock()
-        stop, fence = units * self.trial.length, BufferRange("rows", 0, 16)
-        readback = self.plan.submit(self.trial.plan.rows, 1, stop=stop, read=fence)
-        assert readback is not None
-        await self.engine.gpu.finish_read(readback)
-        return (self.clock() - begun) / units
+        return await measure(self.plan, units * self.trial.length) / units
 
     def close(self) -> None:
         self.plan.close()

@@ -11,7 +11,7 @@ from ...host import Access, Adapter, BoundBuffer, Chunk, KernelSource, Usage
 from . import replay
 from .failures import explained
 from .memory import available_memory
-from .timestamps import Stopwatch
+from .timestamps import FEATURE, Stopwatch
 
 FEATURES = ("subgroup", "timestamp-query")
 LANGUAGE_FEATURES = frozenset({"packed_4x8_integer_dot_product"})  # that naga compiles for every adapter
@@ -72,6 +72,7 @@ class NativeGpu:
         self._layouts: dict[tuple[tuple[int, Access], ...], tuple[Any, Any]] = {}
         self._replay = replay.choose(self._device)
         self._fence: Any = None
+        self._stopwatch: Stopwatch | None = None
         self.adapter = replace(
             adapter,
             features=frozenset(WEBGPU_NAMES.get(name, name) for name in features) | LANGUAGE_FEATURES,
@@ -160,6 +161,14 @@ class NativeGpu:
     ) -> Any:
         return self._replay.submit(program, counts, start, len(program) if stop is None else stop, read)
 
+    async def run_timed(self, program: Any, counts: Sequence[int], stop: int) -> float | None:
+        if FEATURE not in self.adapter.features:
+            return None
+        self._stopwatch = self._stopwatch or self.stopwatch()
+        with self._stopwatch.timing(self, apart=False) as submissions:
+            self.submit(program, counts, 0, stop)
+        return submissions[0].nanoseconds * 1e-9
+
     async def finish_read(self, readback: Any) -> bytes:
         return self._replay.finish_read(readback)
 
@@ -191,6 +200,8 @@ class NativeGpu:
     def close(self) -> None:
         if self._device is not None:
             self._replay.close()
+            if self._stopwatch is not None:
+                self._stopwatch.close()
             self._pipelines.clear()
             self._layouts.clear()
             self._device.destroy()
