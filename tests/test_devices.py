@@ -128,3 +128,11 @@ def test_an_adapter_that_gives_no_device_has_no_finds(shaderlm, kept, monkeypatc
     monkeypatch.setattr(devices.native, "adapter_in_use", refuse)
     assert "it gives no device" in shaderlm.run("devices", "--tuning").out
     assert json.loads(shaderlm.run("devices", "--tuning", "--json").out)["adapters"][0]["shapes"] == []
+
+
+def test_a_command_that_is_told_not_to_times_nothing(shaderlm, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHADERLM_CACHE", str(tmp_path))
+    monkeypatch.delenv("SHADERLM_TUNING")
+    done = shaderlm.run("complete", "--no-tuning", "--json", "--max-tokens", "1", MODEL, "Once")
+    assert json.loads(done.out)["provenance"]["kernels"]["tuned"] == []
+    assert not list(tmp_path.glob("finds/tuning-*"))

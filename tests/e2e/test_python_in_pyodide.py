@@ -105,6 +105,29 @@ str(list(answer.tokens))
     assert worker.evaluate(IN_WORKER, [code, True]) == str(golden.ids[:12])
 
 
+def test_kernels_are_timed_where_that_is_asked_for_and_finds_are_kept(tab: SiteTab) -> None:
+    """As on a desktop: the first variants of the largest shape are timed, and the store of this browser has them."""
+    code = f"""
+import json, shaderlm
+from shaderlm.engine.tuning import tune
+from shaderlm.engine.tuning_finds import read_finds
+
+async def job(core):
+    left = iter(range(8))
+    complete = await tune(core.engine, core.tuning, lambda: next(left, None) is not None)
+    return complete, await read_finds(core.tuning, core.gpu.adapter)
+
+async with await shaderlm.load_async({URL!r}, context=256, tuning=True) as model:
+    complete, finds = await model.run_on_engine(job)
+    [find, *_] = finds.shapes.values()
+print(json.dumps([complete, len(find.times), min(time.least for time in find.times.values())]))
+"""
+    complete, variants, least = json.loads(tab.evaluate("(code) => python(code)", code))
+    assert not complete
+    assert variants > 1
+    assert least > 0
+
+
 def test_without_the_javascript_half_it_is_told_what_to_do(worker: SiteTab) -> None:
     with pytest.raises(Error, match=r"addShaderLM\(pyodide\)"):
         worker.evaluate(IN_WORKER, [f"import shaderlm; await shaderlm.load_async({URL!r})", False])
