@@ -28,6 +28,7 @@ from shaderlm.hosts.native.thread import run_now
 from shaderlm.planner import compose
 from shaderlm.planner.choice import (
     DECODE_ROWS,
+    INT8,
     LARGE_TILE,
     TILE,
     variants,
@@ -205,6 +206,17 @@ def test_any_choice_has_the_logits_of_float64_and_to_the_bit_those_of_other_numb
     expected = Reference.of(hyperparameters, dequantized(weights, "Q8_0")).logits(answer[:-1])
     agree(fresh, expected[69], abs=1e-4 * np.abs(expected).max())
     agree(alone, expected[70:], abs=1e-4 * np.abs(expected).max())
+
+
+def test_a_prefill_that_is_chosen_to_round_is_close_to_one_that_does_not(gpu: Device, small: Path) -> None:
+    tokens = list(range(3, 73))
+    with opened(gpu.gpu, small) as engine:
+        exact = start(engine, tokens)[2]
+    tuned = every_linear(small, gpu, "prefill", (INT8,))
+    with opened(gpu.gpu, small, arithmetic="fast", tuned=tuned) as engine:
+        assert engine.deployment.choice.arithmetic == "fast"
+        rounded = start(engine, tokens)[2]
+    assert 0 < np.abs(rounded - exact).max() < 0.1 * np.abs(exact).max()
 
 
 # Faces

@@ -64,7 +64,7 @@ async def tune(engine: Engine, store: Store, go_on: GoOn, *, measure: Measure = 
 
     Returns whether everything is known that can be.
     """
-    gpu = engine.gpu
+    gpu, begun = engine.gpu, time.perf_counter()
     finds = kept = await read_finds(store, gpu.adapter)
     complete = True
     async with aclosing(tuning_steps(engine, kept, measure)) as steps:
@@ -78,7 +78,8 @@ async def tune(engine: Engine, store: Store, go_on: GoOn, *, measure: Measure = 
             event("tuning", adapter=gpu.adapter.name, stopped=str(error))
     if finds != kept:
         await write_finds(store, gpu.adapter, finds)
-        event("tuning", adapter=gpu.adapter.name, shapes=len(finds.shapes), complete=complete)
+        seconds = round(time.perf_counter() - begun, 3)
+        event("tuning", adapter=gpu.adapter.name, shapes=len(finds.shapes), complete=complete, seconds=seconds)
     return complete
 
 
