@@ -100,7 +100,7 @@ def test_tuning_names_for_each_shape_the_variants_with_their_times_and_the_best(
         "other 20 us (20 to 20) 2.50 x the default's speed",
         "one 50 us (50 to 50) 1.00 x the default's speed",
         "worse 90 us (90 to 90) 0.56 x the default's speed",
-        "not used, because it computes wrongly or does not compile: broken",
+        "not used, because it does not compile, computes wrongly or loses the device: broken",
     ]
 
 

@@ -23,6 +23,7 @@ from shaderlm.engine import tuning
 from shaderlm.engine.programs import LoadedPlan
 from shaderlm.engine.tuning import FIRST_LOAD_SECONDS, for_seconds, known_winners, shapes_of, tune, tune_at_load
 from shaderlm.engine.tuning_finds import read_finds
+from shaderlm.errors import DeviceLost
 from shaderlm.hosts.native.store import FileStore
 from shaderlm.hosts.native.thread import run_now
 from shaderlm.planner import compose
@@ -164,6 +165,21 @@ def test_a_variant_that_computes_wrongly_never_wins(
         )
     finds = run_now(read_finds(store, gpu.gpu.adapter))
     assert finds.wrong == {EIGHT}
+
+
+def test_a_variant_that_loses_the_device_is_not_tried_again(gpu: Device, small: Path, tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "finds")
+
+    async def measure(plan: LoadedPlan, stop: int) -> float:
+        if team_of(plan.plan.dispatches[0]) == 8:
+            raise DeviceLost("the driver gave up")
+        return 0.001
+
+    with two_to_choose_from(gpu, small) as engine:
+        with pytest.raises(DeviceLost):
+            run_now(tune(engine, store, lambda: True, measure=measure))
+        assert run_now(read_finds(store, gpu.gpu.adapter)).wrong == {EIGHT}
+        assert run_now(tune(engine, store, lambda: True, measure=measure))
 
 
 # Whatever is chosen

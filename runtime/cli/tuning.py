@@ -53,7 +53,8 @@ def told(finds: Finds | None) -> list[str]:
         return [NOTHING]
     lines = [text for find in finds.shapes.values() for text in _shape(find)]
     return lines + [
-        f"not used, because it computes wrongly or does not compile: {name}" for name in sorted(finds.wrong)
+        f"not used, because it does not compile, computes wrongly or loses the device: {name}"
+        for name in sorted(finds.wrong)
     ]
 
 

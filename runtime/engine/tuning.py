@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from ..errors import KernelError, OutOfMemory
+from ..errors import DeviceLost, KernelError, OutOfMemory
 from ..host import Adapter, Store
 from ..log import event
 from ..planner.choice import Arithmetic, KvDtype, candidates
@@ -62,7 +62,7 @@ async def seconds_of(plan: LoadedPlan, stop: int) -> float:
 async def tune(engine: Engine, store: Store, go_on: GoOn, *, measure: Measure = seconds_of) -> bool:
     """Time variants as long as `go_on()`, which is asked after each step; what was found is kept in `store`.
 
-    Returns whether everything is known that can be.
+    Returns whether everything is known that can be. Raises DeviceLost; the variant that lost it is kept as wrong.
     """
     gpu, begun = engine.gpu, time.perf_counter()
     finds = kept = await read_finds(store, gpu.adapter)
@@ -76,10 +76,11 @@ async def tune(engine: Engine, store: Store, go_on: GoOn, *, measure: Measure = 
                     break
         except (KernelError, OutOfMemory) as error:  # the defaults do, and they have passed their test
             event("tuning", adapter=gpu.adapter.name, stopped=str(error))
-    if finds != kept:
-        await write_finds(store, gpu.adapter, finds)
-        seconds = round(time.perf_counter() - begun, 3)
-        event("tuning", adapter=gpu.adapter.name, shapes=len(finds.shapes), complete=complete, seconds=seconds)
+        finally:
+            if finds != kept:
+                await write_finds(store, gpu.adapter, finds)
+    seconds = round(time.perf_counter() - begun, 3)
+    event("tuning", adapter=gpu.adapter.name, shapes=len(finds.shapes), complete=complete, seconds=seconds)
     return complete
 
 
@@ -152,20 +153,23 @@ async def _race(
                 continue
             try:
                 runner = await _Runner.open(engine, subject, name, measure)
+                try:
+                    own: list[float] = []
+                    its: list[float] = []
+                    while len(own) < ROUNDS and (not own or is_ahead(own, its)):
+                        yield finds
+                        its.append(await default.run(units, measure))
+                        own.append(await runner.run(units, measure))
+                finally:
+                    runner.close()
             except KernelError:
-                yield (finds := finds.with_wrong(name))
-                continue
-            try:
-                own: list[float] = []
-                its: list[float] = []
-                while len(own) < ROUNDS and (not own or is_ahead(own, its)):
-                    yield finds
-                    its.append(await default.run(units, measure))
-                    own.append(await runner.run(units, measure))
-            finally:
-                runner.close()
-            find = find.with_times(name, own, its)
-            yield (finds := finds.with_find(find))
+                finds = finds.with_wrong(name)
+            except DeviceLost:
+                yield finds.with_wrong(name)  # or each load would try it again
+                raise
+            else:
+                finds = finds.with_find(find := find.with_times(name, own, its))
+            yield finds
     finally:
         default.close()
 
@@ -186,7 +190,11 @@ class _Runner:
         rows = b"".join(struct.pack("<4I", 0, 0, 1, m) for m in range(made.plan.rows))  # done: the cache stays as it is
         plan.write("rows", 0, rows)
         runner = cls(made, plan)
-        await runner.run(1, measure)
+        try:
+            await runner.run(1, measure)
+        except BaseException:
+            runner.close()
+            raise
         return runner
 
     async def run(self, units: int, measure: Measure) -> float:

@@ -58,7 +58,7 @@ class Find:
 class Finds:
     """Of an adapter: a find for each shape, and which winners were tried on known answers (`trial_name`).
 
-    `wrong` are variants that failed there, or that did not compile.
+    `wrong` are variants that failed there, that did not compile, or with which the device was lost.
     """
 
     shapes: Mapping[Key, Find] = field(default_factory=dict)

@@ -85,7 +85,7 @@ def _unit(
     """The dispatches of the linears of a shape in the first of two operations, and in the second if it reads sums."""
     limit = deployment.binding_limit
     own = [parts for parts in linears_of(ops[0], types, limit) if linear_shape(shape.step, parts) == shape]
-    if isinstance(ops[0], AddProjection) and not (shape.step == "prefill" and isinstance(ops[1], MakeLogits)):
+    if isinstance(ops[0], AddProjection) and not isinstance(ops[1], MakeLogits):  # which takes far longer
         own += linears_of(ops[1], types, limit)
     weights = {f"weight:{part.name}" for parts in own for part in parts}
     return [
