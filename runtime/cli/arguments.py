@@ -20,7 +20,7 @@ HELP = {
     "frequency_penalty": "taken off the logit for each time that the token came",
     "presence_penalty": "taken off the logit of each token that came",
     "repeat_last_n": "how many last tokens the penalties know",
-    "seed": "the same answer again, on the same adapter and version",
+    "seed": "the same answer again, on the same adapter and version by the same kernels (--no-tuning)",
     "logprobs": "with --json: report this many likeliest tokens with each",
 }
 
