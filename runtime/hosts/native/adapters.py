@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import NoAdapter
 from ...host import Adapter, AdapterKind
 from . import machine
+from .c_types import parse_quickly
 
 _BACKENDS = {"Vulkan": "Vulkan", "Metal": "Metal", "D3D12": "D3D12", "OpenGL": "OpenGL", "OpenGLES": "OpenGL"}
 _BEST_FIRST = tuple(dict.fromkeys(_BACKENDS.values()))
@@ -29,8 +30,9 @@ class FoundAdapter:
 
 def find_adapters() -> list[FoundAdapter]:
     """Every GPU once, over its best backend: Vulkan, Metal, D3D12; OpenGL if the program opened wgpu with it."""
-    import wgpu  # half a second that only those pay who ask for a GPU
+    import wgpu  # a quarter of a second that only those pay who ask for a GPU
 
+    parse_quickly()
     with _quiet_display_search():
         _restrict_backends()
         handles = wgpu.gpu.enumerate_adapters_sync()
