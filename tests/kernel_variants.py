@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from random_llama import random_llama
-from shaderlm.engine.weights import relayout_kernel
+from shaderlm.engine.weights import relayout_kernel, wide_kernel
 from shaderlm.graph import Graph
 from shaderlm.host import Adapter
 from shaderlm.models import ARCHITECTURES
@@ -62,6 +62,7 @@ def _that_lay_weights_out() -> Iterator[Kernel]:
     for kind in WEIGHT_TYPES.values():
         for plane, padded in itertools.product(kind.planes, (False, True)[: 2 if kind.block == 1 else 1]):
             yield relayout_kernel(kind, plane, padded=padded)
+        yield from (wide_kernel(kind, plane) for plane in kind.planes)
 
 
 def _of_weight_types(types: Sequence[WeightType], prologue: str) -> Iterator[Plan]:

@@ -57,9 +57,9 @@ def uploaded(gpu: Device, checkpoint: Checkpoint, spec: WeightSpec) -> tuple[Byt
 
     async def load() -> bytes:
         loader = WeightLoader(gpu.gpu, checkpoint, progress)
-        await loader.open()
         try:
             resident = await loader.load(spec)
+            await loader.finish()
             data = await gpu.gpu.read_buffer(resident.buffer, 0, -(-resident.size // 4) * 4)
             gpu.gpu.destroy_buffer(resident.buffer)
             return data[: resident.size]
@@ -129,7 +129,7 @@ def test_joined_weights_of_odd_sizes_keep_the_files_bits(
 def test_many_chunks_keep_the_files_bits(
     gpu: Device, weight_type: WeightType, odd: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "STAGING_BYTES", 2048)  # two to seven rows of these
+    monkeypatch.setattr(weights, "STAGING_BYTES", 4096)  # two to thirteen rows of these
     check(gpu, file_of(weight_type, (33, 17, 17), width(weight_type, 5, odd=odd), (False, True, True)))
 
 

@@ -204,10 +204,9 @@ class Engine:
     async def _open(self, specs: Mapping[str, WeightSpec], progress: Progress) -> None:
         loader = WeightLoader(self.gpu, self.model.checkpoint, progress)
         try:
-            await loader.open()
             for name, spec in sorted(specs.items(), key=lambda item: self._place_in_file(item[1])):
                 self.weights[name] = await loader.load(spec)
-            await self.gpu.wait()
+            await loader.finish()
         finally:
             loader.close()
         for name, size in shared_sizes(self.deployment, self.vocabulary).items():

@@ -1,22 +1,20 @@
-"""Weights on the GPU: streamed from the source through a small ring, moved into planes, never changed.
+"""Weights on the GPU: streamed from the source through a small ring, moved into planes, never changed."""
 
-The ring holds at most 8 MB, however large the model: chunks of whole blocks are written to a staging buffer, kernels
-move their planes to their places, and before a staging buffer is used again its work is waited for.
-"""
-
-from collections.abc import AsyncIterator, Callable, Iterator
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ..formats.checkpoint import Checkpoint, TensorInfo
-from ..host import BindGroup, BoundBuffer, Buffer, ByteSource, Chunk, Gpu, Pipeline, Usage
-from ..planner.buffers import OFFSET_ALIGNMENT
-from ..planner.compose import Kernel, compose
-from ..planner.memory import RING, STAGING_BYTES
+from ..host import BoundBuffer, Buffer, ByteSource, Chunk, Gpu
+from ..planner.compose import Kernel, Value, compose
+from ..planner.memory import STAGING_BYTES
 from ..planner.plan import WeightSpec
 from ..tensors import Plane, WeightType, plane_offsets
+from .staging import StagingRing
 
-MOVES = 64  # planes of chunks that a staging buffer may feed
 MAX_GROUPS_X = 32_768
+VEC4 = 16  # bytes that a thread of relayout_wide.wgsl makes
 
 Progress = Callable[[int], None]  # told how many more bytes of the file are on the GPU
 
@@ -29,37 +27,39 @@ class ResidentWeight:
     size: int
 
 
+@dataclass(frozen=True)
+class Move:
+    """A dispatch that makes part of a plane out of a chunk."""
+
+    kernel: Kernel
+    uniform: bytes
+    threads: int
+
+
 def _keeps_its_layout(spec: WeightSpec) -> bool:
     """One plane of one-value blocks, rows not padded: the file's bytes are the plane."""
     return len(spec.type.planes) == 1 and spec.padded_blocks == spec.width
 
 
 class WeightLoader:
-    """Uploads weights one after the other; `close` frees the ring."""
+    """Uploads weights one after the other; `finish` waits for them, `close` frees the ring."""
 
     def __init__(self, gpu: Gpu, checkpoint: Checkpoint, progress: Progress) -> None:
+        """Raises OutOfMemory."""
         self.gpu = gpu
         self.checkpoint = checkpoint
         self.progress = progress
-        self.turn = 0  # the staging buffer that is being filled
-        self.used = 0  # bytes of it
-        self.moves = 0  # uniforms of it
-        self.queued = 0  # bytes that the driver holds a copy of until they are waited for
-        self.staging: list[Buffer] = []
-        self.uniforms: list[Buffer] = []
-
-    async def open(self) -> None:
-        """Make the ring."""
-        for i in range(RING):
-            self.staging.append(self.gpu.create_buffer(f"upload {i}", STAGING_BYTES))
-            self.uniforms.append(self.gpu.create_buffer(f"upload chunk {i}", MOVES * OFFSET_ALIGNMENT, Usage.UNIFORM))
+        self.ring = StagingRing(gpu, STAGING_BYTES)
 
     def close(self) -> None:
-        for buffer in (*self.staging, *self.uniforms):
-            self.gpu.destroy_buffer(buffer)
+        self.ring.close()
+
+    async def finish(self) -> None:
+        """Until every weight is in its place."""
+        await self.ring.finish()
 
     async def load(self, spec: WeightSpec) -> ResidentWeight:
-        """A weight in a buffer of its own. Raises OutOfMemory, and what reading the source raises."""
+        """A weight in a buffer of its own, on its way there. Raises OutOfMemory, and what reading the source raises."""
         size = spec.resident_bytes
         weight = ResidentWeight(self.gpu.create_buffer(spec.name, size), size)
         try:
@@ -89,104 +89,42 @@ class WeightLoader:
 
     async def _copy(self, tensor: TensorInfo, buffer: Buffer, offset: int) -> None:
         async for position, size, chunk in _chunks(self.checkpoint.source, tensor, STAGING_BYTES):
-            if self.queued + size > RING * STAGING_BYTES:
-                await self._wait()
+            await self.ring.room(size)
             self.gpu.write_buffer(buffer, offset + position, chunk)
-            self.queued += size
+            self.ring.count(size)
             self.progress(size)
 
     async def _relayout(self, spec: WeightSpec, tensor: TensorInfo, weight: ResidentWeight, first_row: int) -> None:
-        row_blocks = spec.width // spec.type.block
-        padded = spec.padded_blocks != row_blocks
-        kernels = [relayout_kernel(spec.type, plane, padded=padded) for plane in spec.type.planes]
-        pipelines = await self.gpu.create_pipelines([kernel.source for kernel in kernels])
-        step = 4 // spec.type.unit * (row_blocks if padded else 1)  # so that chunks are whole words, and whole rows
-        blocks_at_once = STAGING_BYTES // spec.type.bytes // step * step
-        async for position, size, chunk in _chunks(self.checkpoint.source, tensor, blocks_at_once * spec.type.bytes):
-            place = await self._place(size, len(kernels))
-            self.gpu.write_buffer(place.staging.buffer, place.staging.offset, chunk)
+        target = BoundBuffer(weight.buffer, 0, weight.size)
+        at_once = chunk_blocks(spec)
+        async for position, size, chunk in _chunks(self.checkpoint.source, tensor, at_once * spec.type.bytes):
             first_block, n_blocks = position // spec.type.bytes, size // spec.type.bytes
-            moves = plane_moves(spec, row_blocks, first_row, first_block, n_blocks)
-            self._move(kernels, pipelines, list(moves), 4 // spec.type.unit, place, weight)
+            moves = list(plane_moves(spec, first_row, first_block, n_blocks))
+            pipelines = await self.gpu.create_pipelines([move.kernel.source for move in moves])
+            await self.ring.room(size, len(moves))
+            place = self.ring.stage(chunk, size)
+            for move, pipeline in zip(moves, pipelines, strict=True):
+                x = min(-(-move.threads // 64), MAX_GROUPS_X)
+                self.ring.dispatch(pipeline, [place, target], move.uniform, [x, -(-move.threads // (64 * x)), 1])
             self.progress(size)
 
-    async def _place(self, size: int, n_moves: int) -> "_Place":
-        """Room for a chunk and its uniforms, behind what was placed before; waits where the ring is full."""
-        if self.used + size > STAGING_BYTES or self.moves + n_moves > MOVES:
-            self.turn, self.used, self.moves = self.turn + 1, 0, 0
-        if self.turn == RING:
-            await self._wait()
-        place = _Place(
-            BoundBuffer(self.staging[self.turn], self.used, -(-size // 4) * 4),
-            self.uniforms[self.turn],
-            OFFSET_ALIGNMENT * self.moves,
-        )
-        self.used += -(-size // OFFSET_ALIGNMENT) * OFFSET_ALIGNMENT
-        self.moves += n_moves
-        return place
 
-    async def _wait(self) -> None:
-        await self.gpu.wait()
-        self.turn = self.used = self.moves = self.queued = 0
-
-    def _move(
-        self,
-        kernels: list[Kernel],
-        pipelines: list[Pipeline],
-        moves: list[dict[str, int]],
-        units: int,
-        place: "_Place",
-        weight: ResidentWeight,
-    ) -> None:
-        """Run a kernel for each plane of the chunk; `units` is how many a word has."""
-        groups: list[BindGroup] = []
-        counts: list[int] = []
-        for i, move in enumerate(moves):
-            layout, offset = kernels[i].uniforms["chunk"], place.first_uniform + OFFSET_ALIGNMENT * i
-            self.gpu.write_buffer(place.uniforms, offset, layout.pack(move))
-            bound = [
-                place.staging,
-                BoundBuffer(weight.buffer, 0, weight.size),
-                BoundBuffer(place.uniforms, offset, layout.size),
-            ]
-            groups.append(self.gpu.create_bind_group(pipelines[i], bound))
-            words = -(-(move["first_unit"] % units + move["n_units"]) // units)
-            x = min(-(-words // 64), MAX_GROUPS_X)
-            counts += [x, -(-words // (64 * x)), 1]
-        program = self.gpu.freeze(pipelines, groups)
-        self.gpu.submit(program, counts)
-        self.gpu.release(program)
+def chunk_blocks(spec: WeightSpec) -> int:
+    """Blocks that are moved at once: whole words of the file, and whole vec4 of every plane, or whole rows."""
+    words = 4 // spec.type.unit
+    if spec.padded_blocks != spec.width // spec.type.block:
+        step = words * (spec.width // spec.type.block)
+    else:
+        step = max(words, *(VEC4 // math.gcd(VEC4, plane.size) for plane in spec.type.planes))
+    return STAGING_BYTES // spec.type.bytes // step * step
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a chunk lies in the ring, and the uniforms of its moves."""
+def plane_moves(spec: WeightSpec, first_row: int, first_block: int, n_blocks: int) -> Iterator[Move]:
+    """What brings blocks [first_block, first_block + n_blocks) of a tensor to their planes.
 
-    staging: BoundBuffer
-    uniforms: Buffer
-    first_uniform: int
-
-
-def relayout_kernel(weight_type: WeightType, plane: Plane, *, padded: bool) -> Kernel:
-    """The kernel that moves a plane; `padded` says whether rows are longer on the GPU than in the file."""
-    unit = weight_type.unit
-    return compose(
-        "relayout.wgsl",
-        parameters={
-            "UNIT_BITS": 8 * unit,
-            "PLANE_UNITS": plane.size // unit,
-            "BLOCK_UNITS": weight_type.bytes // unit,
-            "BLOCK_OFFSET": plane.offset // unit,
-            "PADDED": padded,
-        },
-    )
-
-
-def plane_moves(
-    spec: WeightSpec, row_blocks: int, first_row: int, first_block: int, n_blocks: int
-) -> Iterator[dict[str, int]]:
-    """The uniform `Chunk` of relayout.wgsl for each plane: blocks [first_block, first_block + n_blocks) of a tensor."""
-    padded = spec.padded_blocks
+    The tensor's first row is the weight's `first_row`.
+    """
+    row_blocks, padded = spec.width // spec.type.block, spec.padded_blocks
     starts = plane_offsets(spec.type, spec.n_rows * padded)
     if padded == row_blocks:
         target_block, target_blocks = first_row * padded + first_block, n_blocks
@@ -194,15 +132,60 @@ def plane_moves(
         target_block = (first_row + first_block // row_blocks) * padded
         target_blocks = n_blocks // row_blocks * padded
     for plane, start in zip(spec.type.planes, starts[:-1], strict=True):
-        yield {
-            "first_unit": target_block * plane.size // spec.type.unit,
-            "n_units": target_blocks * plane.size // spec.type.unit,
-            "plane": start // 4,
-            "row_blocks": row_blocks,
-            "padded_blocks": padded,
-            "first_block": first_block,
-            "first_row": first_row,
-        }
+        first, size = target_block * plane.size, target_blocks * plane.size  # bytes of the plane
+        if padded == row_blocks and first % VEC4 == 0 and size >= VEC4:
+            count = size // VEC4
+            yield wide_move(spec.type, plane, (start + first) // VEC4, count)
+            first, size = first + VEC4 * count, size - VEC4 * count
+        if size:
+            unit = spec.type.unit
+            chunk = {
+                "first_unit": first // unit,
+                "n_units": size // unit,
+                "plane": start // 4,
+                "row_blocks": row_blocks,
+                "padded_blocks": padded,
+                "first_block": first_block,
+                "first_row": first_row,
+            }
+            yield unit_move(spec.type, plane, chunk, padded=padded != row_blocks)
+
+
+def wide_move(weight_type: WeightType, plane: Plane, first: int, count: int) -> Move:
+    """Whole vec4 of a plane, from the chunk's first block on."""
+    kernel = wide_kernel(weight_type, plane)
+    return Move(kernel, kernel.uniforms["chunk"].pack({"first": first, "count": count}), count)
+
+
+def unit_move(weight_type: WeightType, plane: Plane, chunk: Mapping[str, int], *, padded: bool) -> Move:
+    """Any part of a plane, word by word."""
+    kernel = relayout_kernel(weight_type, plane, padded=padded)
+    units = 4 // weight_type.unit  # of a word
+    words = -(-(chunk["first_unit"] % units + chunk["n_units"]) // units)
+    return Move(kernel, kernel.uniforms["chunk"].pack(chunk), words)
+
+
+@cache
+def relayout_kernel(weight_type: WeightType, plane: Plane, *, padded: bool) -> Kernel:
+    """The kernel that moves any part of a plane; `padded` says whether rows are longer on the GPU than in the file."""
+    return compose("relayout.wgsl", parameters={**_cut(weight_type, plane), "PADDED": padded})
+
+
+@cache
+def wide_kernel(weight_type: WeightType, plane: Plane) -> Kernel:
+    """The kernel that moves whole vec4 of a plane."""
+    return compose("relayout_wide.wgsl", parameters=_cut(weight_type, plane))
+
+
+def _cut(weight_type: WeightType, plane: Plane) -> dict[str, Value]:
+    """How a plane is cut out of a block."""
+    unit = weight_type.unit
+    return {
+        "UNIT_BITS": 8 * unit,
+        "PLANE_UNITS": plane.size // unit,
+        "BLOCK_UNITS": weight_type.bytes // unit,
+        "BLOCK_OFFSET": plane.offset // unit,
+    }
 
 
 def _rows_of(tensor: TensorInfo, first: int, rows: int, spec: WeightSpec) -> TensorInfo:
