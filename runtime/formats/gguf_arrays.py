@@ -5,6 +5,7 @@ from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeAlias, TypeVar, overload
 
 from ..errors import InvalidFile
@@ -78,6 +79,14 @@ class StringArray(MetadataArray[str]):
     def __init__(self, label: str, count: int, data: bytes, starts: Starts) -> None:
         super().__init__(label, ValueType.STRING, count, data)
         self.starts = starts
+
+    def __iter__(self) -> Iterator[str]:
+        """All of them decoded at once: a vocabulary is looked through several times while a model is loaded."""
+        data, starts, length = self.data, self.starts.tolist(), LENGTH.size
+        try:
+            return iter([data[i + length : j].decode() for i, j in pairwise(starts)])
+        except UnicodeDecodeError:
+            return super().__iter__()  # which says where
 
     def element(self, index: int) -> str:
         try:

@@ -89,12 +89,8 @@ def _normalizer(data: TokenizerData, row: PreTokenizer) -> dict[str, object] | N
 
 def _merges(merges: Iterable[str], pieces: Mapping[str, int]) -> list[list[str]]:
     """The pairs that make a piece out of pieces, each once: of equal ones the first counts."""
-    found: dict[tuple[str, str], None] = {}
-    for merge in merges:
-        left, _, right = merge.partition(" ")
-        if left in pieces and right in pieces and left + right in pieces:
-            found.setdefault((left, right))
-    return [[left, right] for left, right in found]
+    pairs = (merge.partition(" ")[::2] for merge in dict.fromkeys(merges))
+    return [[left, right] for left, right in pairs if left in pieces and right in pieces and left + right in pieces]
 
 
 def _with_whole_newlines(tokens: Vocabulary) -> Vocabulary:

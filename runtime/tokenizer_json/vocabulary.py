@@ -28,6 +28,8 @@ class TokenType(IntEnum):
 SPECIAL = (TokenType.UNKNOWN, TokenType.CONTROL)  # their text is never shown, and matched only where asked for
 ENDS_OF_TEXT = {"</s>", "<eos>", "<|endoftext|>"}
 ADDED = (*SPECIAL, TokenType.USER_DEFINED)  # matched in the text before anything else is done to it
+KNOWN_NUMBERS = frozenset(int(kind) for kind in TokenType)  # plain numbers: quicker to compare, 100,000 times
+SPECIAL_NUMBERS = frozenset(int(kind) for kind in SPECIAL)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def vocabulary(data: TokenizerData) -> Vocabulary:
     ids = {text: i for i, text in enumerate(texts) if text}
     if len(ids) < len(texts):
         _refuse_duplicates(texts)
-    pieces = {text: i for text, i in ids.items() if types[i] not in SPECIAL and " " not in text}
+    pieces = {text: i for text, i in ids.items() if types[i] not in SPECIAL_NUMBERS and " " not in text}
     return Vocabulary(texts, types, pieces)
 
 
@@ -70,10 +72,12 @@ def token_types(data: TokenizerData) -> list[int]:
     if data.token_types and len(data.token_types) != count:
         raise TokenizerError(f"The tokenizer has {count:,} tokens but {len(data.token_types):,} token types.")
     types = [int(type) for type in data.token_types] or [_guessed_type(data.model, text) for text in data.tokens]
-    for i, type in enumerate(types):
-        if not TokenType.UNDEFINED <= type <= TokenType.BYTE:
-            raise TokenizerError(f"Token {i:,} is of type {type:,}, but types go from 0 to {int(TokenType.BYTE)}.")
-        if type == TokenType.USER_DEFINED and data.tokens[i] in ENDS_OF_TEXT:
+    if not KNOWN_NUMBERS.issuperset(types):
+        i = next(i for i, type in enumerate(types) if type not in KNOWN_NUMBERS)
+        raise TokenizerError(f"Token {i:,} is of type {types[i]:,}, but types go from 0 to {int(TokenType.BYTE)}.")
+    user_defined = int(TokenType.USER_DEFINED)
+    for i in [i for i, type in enumerate(types) if type == user_defined]:
+        if data.tokens[i] in ENDS_OF_TEXT:
             types[i] = TokenType.CONTROL
     ends = [("EOS", id) for id in data.eos_ids]
     for name, id in (("BOS", data.bos_id), ("separator", data.sep_id), ("unknown", data.unknown_id), *ends):
