@@ -18,7 +18,7 @@ from .errors import InvalidOption, TokenizerError
 from .formats import read_checkpoint
 from .formats.checkpoint import Checkpoint
 from .generation import Chunk, Completion, Provenance, Request, check, generate
-from .host import Adapter, ByteSource, Gpu, Store, TextCodec
+from .host import Adapter, Aside, ByteSource, Gpu, Store, TextCodec, at_once
 from .log import event
 from .messages import Message
 from .options import FOR_TEMPLATES, make_request
@@ -193,16 +193,17 @@ async def load_core(
     tuning: bool = False,
     progress: LoadProgress | None = None,
     reopen: Reopen | None = None,
+    aside: Aside = at_once,
 ) -> Core:
     """Read a model's file and put it on a device; its kernels are tested first if there is a `store` for the finds.
 
     With `tuning` it computes by the fastest of their variants, as far as these are known or found within a second.
-    With `reopen` answers survive the loss of a device.
+    With `reopen` answers survive the loss of a device. `aside` makes the tokenizer meanwhile.
     """
     _check_options(context, kv_dtype, arithmetic)
     started = time.perf_counter()
     checkpoint = await read_checkpoint(source)
-    tokenizer = make_tokenizer(checkpoint, make_codec)
+    tokenizer_made = aside(lambda: make_tokenizer(checkpoint, make_codec))
     total = sum(tensor.size for tensor in checkpoint.tensors.values())
     done = 0
 
@@ -232,8 +233,13 @@ async def load_core(
         progress=uploaded,
     )
     finds = store if tuning else None
-    if finds is not None:
-        await tune_at_load(engine, finds)
+    try:
+        tokenizer = tokenizer_made()
+        if finds is not None:
+            await tune_at_load(engine, finds)
+    except BaseException:
+        engine.close()
+        raise
     template = checkpoint.tokenizer.chat_template if checkpoint.tokenizer else None
     _log_load(engine, asked=context, seconds=time.perf_counter() - started)
     told = warning(gpu.adapter, dropped)

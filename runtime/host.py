@@ -4,10 +4,12 @@ The core is written as coroutines. Natively each `await` here finishes at once o
 it is a JavaScript promise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 Chunk: TypeAlias = Any  # opaque bytes of a model: a memoryview natively, a Uint8Array in a browser
 Buffer: TypeAlias = Any
@@ -94,6 +96,9 @@ class Gpu(Protocol):
     def copy_buffer(self, source: Buffer, source_offset: int, target: Buffer, target_offset: int, size: int) -> None:
         """Queue a copy on the GPU between two different buffers."""
 
+    def expect_pipelines(self, kernels: Sequence[KernelSource]) -> None:
+        """These will be asked for: start compiling them beside other work, where the host can. Raises nothing."""
+
     async def create_pipelines(self, kernels: Sequence[KernelSource]) -> list[Pipeline]:
         """Compile, side by side where the host can. The same source gives the same pipeline. Raises KernelError."""
 
@@ -153,8 +158,21 @@ class Store(Protocol):
     async def put(self, key: str, data: bytes) -> None: ...
 
 
+class Aside(Protocol):
+    """Where work that needs no device is done while the device has its own to do."""
+
+    def __call__(self, make: Callable[[], T]) -> Callable[[], T]:
+        """Start `make`; what comes back waits for its result, and raises what it raised."""
+
+
 class TextCodec(Protocol):
     """A tokenizer library's object, made from a `tokenizer.json`."""
 
     def encode(self, text: str, *, parse_special: bool) -> list[int]:
         """Ids of `text`; the text of control tokens is read as those tokens only with `parse_special`."""
+
+
+def at_once(make: Callable[[], T]) -> Callable[[], T]:
+    """An `Aside` for hosts that have no other place."""
+    made = make()
+    return lambda: made

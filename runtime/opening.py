@@ -6,6 +6,7 @@ from . import log
 from .core import Core, LoadProgress, check_core, load_core
 from .hosts.native import host as native
 from .hosts.native.memory import available_memory
+from .hosts.native.thread import beside
 from .planner.choice import Arithmetic, KvDtype
 
 Source = str | os.PathLike[str]
@@ -60,6 +61,7 @@ async def open_core(
                 arithmetic=arithmetic,
                 tuning=tuning and os.environ.get("SHADERLM_TUNING") != "off",
                 progress=progress,
+                aside=beside,
             )
         except BaseException:
             gpu.close()

@@ -63,6 +63,9 @@ class RecordingGpu:
 
     # Programs
 
+    def expect_pipelines(self, kernels: Sequence[KernelSource]) -> None:
+        self.gpu.expect_pipelines(kernels)
+
     async def create_pipelines(self, kernels: Sequence[KernelSource]) -> list[int]:
         return [await self._pipeline(kernel) for kernel in kernels]
 

@@ -7,7 +7,7 @@ from ..errors import InvalidConfig, InvalidOption, ModelTooLarge, UnknownWeightT
 from ..formats.checkpoint import Checkpoint
 from ..formats.matching import check_weights
 from ..graph import Graph
-from ..host import Adapter
+from ..host import Adapter, KernelSource
 from ..models import architecture
 from ..models.decoder import DecoderConfig, Fields
 from ..planner.capability import check_capability
@@ -108,6 +108,11 @@ class Blueprint:
     def check_adapter(self, deployment: Deployment, adapter: Adapter) -> None:
         """Raise UnsuitableAdapter, naming a tensor and its type, where kernels need more than the adapter has."""
         check_capability(self._answering_plans(deployment), self.specs(deployment), adapter)
+
+    def kernels(self, deployment: Deployment) -> list[KernelSource]:
+        """What the plans need that answers are made with, each once."""
+        plans = self._answering_plans(deployment)
+        return list(dict.fromkeys(dispatch.kernel.source for plan in plans for dispatch in plan.dispatches))
 
     def _answering_plans(self, deployment: Deployment) -> list[Plan]:
         """Those that answers are made with."""

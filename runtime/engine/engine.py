@@ -90,6 +90,7 @@ class Engine:
         model.check_adapter(deployment, gpu.adapter)
         engine = cls(gpu, model, deployment, model.memory(deployment))
         engine.arithmetic, engine.dropped_variants = arithmetic, frozenset(dropped_variants)
+        gpu.expect_pipelines(model.kernels(deployment))
         try:
             await engine._open(model.specs(deployment), progress or (lambda _: None))
         except BaseException as error:

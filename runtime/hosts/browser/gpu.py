@@ -64,6 +64,9 @@ class BrowserGpu:
 
     # Programs
 
+    def expect_pipelines(self, kernels: Sequence[KernelSource]) -> None:
+        """Nothing: pages show how many kernels are compiled, once the model's bytes are there."""
+
     async def create_pipelines(self, kernels: Sequence[KernelSource]) -> list[int]:
         told = [
             {"label": k.label, "code": k.code, "bindings": [[n, ACCESS.index(access)] for n, access in k.bindings]}

@@ -1,7 +1,8 @@
 """`host.Gpu` over wgpu-py."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import wgpu
@@ -9,6 +10,7 @@ import wgpu
 from ...errors import DeviceLost, OutOfMemory
 from ...host import Access, Adapter, BoundBuffer, Chunk, KernelSource, Usage
 from . import replay
+from .compiling import Ahead
 from .failures import explained
 from .memory import available_memory
 from .timestamps import FEATURE, Stopwatch
@@ -69,6 +71,7 @@ class NativeGpu:
         self._buffers: dict[int, int] = {}  # id -> bytes
         self._bind_groups = 0  # that programs hold
         self._pipelines: dict[KernelSource, _Pipeline] = {}
+        self._ahead = Ahead[_Pipeline]()
         self._layouts: dict[tuple[tuple[int, Access], ...], tuple[Any, Any]] = {}
         self._replay = replay.choose(self._device)
         self._fence: Any = None
@@ -119,19 +122,31 @@ class NativeGpu:
 
     # Programs
 
+    def expect_pipelines(self, kernels: Sequence[KernelSource]) -> None:
+        new = [kernel for kernel in dict.fromkeys(kernels) if kernel not in self._pipelines]
+        self._ahead.begin((kernel, self._compiler(kernel)) for kernel in new)
+
     async def create_pipelines(self, kernels: Sequence[KernelSource]) -> list[Any]:
+        if len(set(kernels)) > 1:
+            self.expect_pipelines(kernels)
         return [self._pipeline(kernel) for kernel in kernels]
 
     def _pipeline(self, kernel: KernelSource) -> "_Pipeline":
         if kernel not in self._pipelines:
-            bind_group_layout, pipeline_layout = self._layout(kernel.bindings)
-            with explained(f"to compile kernel {kernel.label} on {self.adapter.name}"):
-                module = self._device.create_shader_module(label=kernel.label, code=kernel.code)
-                handle = self._device.create_compute_pipeline(
-                    label=kernel.label, layout=pipeline_layout, compute={"module": module, "entry_point": "main"}
-                )
-            self._pipelines[kernel] = _Pipeline(handle, bind_group_layout, kernel.bindings)
+            self._pipelines[kernel] = self._ahead.take(kernel, self._compiler(kernel))
         return self._pipelines[kernel]
+
+    def _compiler(self, kernel: KernelSource) -> Callable[[], "_Pipeline"]:
+        """What compiles a kernel, on any thread."""
+        return partial(self._compile, kernel, *self._layout(kernel.bindings))
+
+    def _compile(self, kernel: KernelSource, bind_group_layout: Any, pipeline_layout: Any) -> "_Pipeline":
+        with explained(f"to compile kernel {kernel.label} on {self.adapter.name}"):
+            module = self._device.create_shader_module(label=kernel.label, code=kernel.code)
+            handle = self._device.create_compute_pipeline(
+                label=kernel.label, layout=pipeline_layout, compute={"module": module, "entry_point": "main"}
+            )
+        return _Pipeline(handle, bind_group_layout, kernel.bindings)
 
     def create_bind_group(self, pipeline: _Pipeline, buffers: Sequence[BoundBuffer]) -> Any:
         entries = [
@@ -199,6 +214,7 @@ class NativeGpu:
 
     def close(self) -> None:
         if self._device is not None:
+            self._ahead.close()
             self._replay.close()
             if self._stopwatch is not None:
                 self._stopwatch.close()

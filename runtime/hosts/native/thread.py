@@ -35,6 +35,20 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a native coroutine waited for something that is not ready")
 
 
+def beside(make: Callable[[], T]) -> Callable[[], T]:
+    """`host.Aside`: on a thread of its own."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(make())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="shaderlm aside", daemon=True).start()
+    return future.result
+
+
 @dataclass(frozen=True)
 class Message:
     """An item of a stream, or its end, or the error that ended it."""
