@@ -26,6 +26,7 @@ from .planner.choice import Arithmetic, KvDtype
 from .planner.tuned import Tuned
 from .reasoning import Reasoning, is_opened, marks_of
 from .sampling import plain_number
+from .stages import Stages
 from .tokenizer import Tokenizer
 from .tokenizer_json import tokenizer_json
 
@@ -48,6 +49,7 @@ class Core:
     warnings: tuple[str, ...] = ()  # what a person should know of the device
     reopen: Reopen | None = None  # another device, and the model's bytes again, after the first device was lost
     tuning: Store | None = None  # where finds about kernel variants are kept, if there are to be any
+    stages: Stages = field(default_factory=Stages)  # of its start
     _template: ChatTemplate | None = field(default=None, init=False)
     _is_lost: bool = field(default=False, init=False)  # the device, and there is no other yet
 
@@ -194,16 +196,25 @@ async def load_core(
     progress: LoadProgress | None = None,
     reopen: Reopen | None = None,
     aside: Aside = at_once,
+    stages: Stages | None = None,
 ) -> Core:
     """Read a model's file and put it on a device; its kernels are tested first if there is a `store` for the finds.
 
     With `tuning` it computes by the fastest of their variants, as far as these are known or found within a second.
-    With `reopen` answers survive the loss of a device. `aside` makes the tokenizer meanwhile.
+    With `reopen` answers survive the loss of a device. `aside` makes the tokenizer meanwhile. `stages` has what was
+    done before this, and gets the rest.
     """
     _check_options(context, kv_dtype, arithmetic)
     started = time.perf_counter()
-    checkpoint = await read_checkpoint(source)
-    tokenizer_made = aside(lambda: make_tokenizer(checkpoint, make_codec))
+    stages = Stages() if stages is None else stages
+    with stages.stage("header"):
+        checkpoint = await read_checkpoint(source)
+
+    def tokenizer_of_file() -> Tokenizer | None:
+        with stages.stage("tokenizer"):
+            return make_tokenizer(checkpoint, make_codec)
+
+    tokenizer_made = aside(tokenizer_of_file)
     total = sum(tensor.size for tensor in checkpoint.tensors.values())
     done = 0
 
@@ -218,7 +229,8 @@ async def load_core(
     if store is not None:
         uploaded(0)  # from here on a bar may be shown
         types = dict.fromkeys(tensor.type for tensor in checkpoint.tensors.values() if len(tensor.shape) > 1)
-        dropped = await dropped_variants(gpu, store, types, kv_dtype, arithmetic)
+        with stages.stage("self-test"):
+            dropped = await dropped_variants(gpu, store, types, kv_dtype, arithmetic)
         if tuning:
             tuned = await known_winners(blueprint(checkpoint), gpu.adapter, store, dropped, kv_dtype, arithmetic)
     engine = await Engine.load(
@@ -231,20 +243,25 @@ async def load_core(
         dropped_variants=dropped,
         tuned=tuned,
         progress=uploaded,
+        stages=stages,
     )
     finds = store if tuning else None
     try:
-        tokenizer = tokenizer_made()
+        with stages.stage("waiting for the tokenizer"):
+            tokenizer = tokenizer_made()
         if finds is not None:
-            await tune_at_load(engine, finds)
+            with stages.stage("tuning"):
+                await tune_at_load(engine, finds)
     except BaseException:
         engine.close()
         raise
     template = checkpoint.tokenizer.chat_template if checkpoint.tokenizer else None
-    _log_load(engine, asked=context, seconds=time.perf_counter() - started)
+    _log_load(engine, asked=context, seconds=time.perf_counter() - started, stages=stages)
     told = warning(gpu.adapter, dropped)
     warnings = (told,) if told else ()
-    return Core(checkpoint.name, gpu, engine, tokenizer, template, provenance_of(engine), warnings, reopen, finds)
+    return Core(
+        checkpoint.name, gpu, engine, tokenizer, template, provenance_of(engine), warnings, reopen, finds, stages
+    )
 
 
 def provenance_of(engine: Engine) -> Provenance:
@@ -314,7 +331,7 @@ def make_tokenizer(checkpoint: Checkpoint, make_codec: MakeCodec) -> Tokenizer |
         raise TokenizerError(f"The tokenizer of {checkpoint.name} cannot be used. {error}") from error
 
 
-def _log_load(engine: Engine, *, asked: int | None, seconds: float) -> None:
+def _log_load(engine: Engine, *, asked: int | None, seconds: float, stages: Stages) -> None:
     own, taken = engine.model.config.context_length, engine.deployment.context
     why = "asked for" if asked is not None else "the model's own" if taken == own else "what memory allows"
     event(
@@ -322,6 +339,7 @@ def _log_load(engine: Engine, *, asked: int | None, seconds: float) -> None:
         file=engine.model.checkpoint.name,
         adapter=engine.gpu.adapter.name,
         seconds=round(seconds, 3),
+        stages={name: round(took, 3) for name, took in stages.seconds().items()},
         context=taken,
         context_is=why,
         model_context=own,

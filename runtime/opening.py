@@ -8,6 +8,7 @@ from .hosts.native import host as native
 from .hosts.native.memory import available_memory
 from .hosts.native.thread import beside
 from .planner.choice import Arithmetic, KvDtype
+from .stages import Stages
 
 Source = str | os.PathLike[str]
 
@@ -46,9 +47,14 @@ async def open_core(
     """A source's model on a device; runs where the device shall live. Raises what `load` says."""
     log.configure_once(os.environ.get("SHADERLM_LOG"))
     await check_before_fetching(source, adapter, context=context, kv_dtype=kv_dtype, arithmetic=arithmetic)
-    file = native.open_source(source, check=verify, progress=progress)
+    stages = Stages()
+    with stages.stage("file"):
+        file = native.open_source(source, check=verify, progress=progress)
     try:
-        gpu = native.open_gpu(native.choose_adapter(adapter))
+        with stages.stage("adapter"):
+            chosen = native.choose_adapter(adapter)
+        with stages.stage("device"):
+            gpu = native.open_gpu(chosen)
         try:
             store = None if os.environ.get("SHADERLM_SELF_TEST") == "off" else native.open_store()
             return await load_core(
@@ -62,6 +68,7 @@ async def open_core(
                 tuning=tuning and os.environ.get("SHADERLM_TUNING") != "off",
                 progress=progress,
                 aside=beside,
+                stages=stages,
             )
         except BaseException:
             gpu.close()

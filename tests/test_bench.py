@@ -9,10 +9,12 @@ import pytest
 import shaderlm as package
 from bench.peers import table
 from command_line import MODEL, CommandLine
-from shaderlm.cli import measuring, report
+from shaderlm.cli import loading, measuring, report, starting
 from shaderlm.cli.measuring import Settings, Spread
 from shaderlm.core import Core
 from shaderlm.engine.counting import counted
+from shaderlm.errors import ShaderLMError
+from shaderlm.host import Adapter
 from tiny_model import TINY
 
 RESULTS = Path(__file__).resolve().parent.parent / "bench"
@@ -83,6 +85,32 @@ def test_the_table_has_a_line_for_each_figure(shaderlm, tmp_path):
         assert any(line.startswith(what) and figure in line and line.endswith(unit) for line in done.out.splitlines())
     assert f"The figures are in {file}" in done.err
     assert done.out.startswith("tiny.gguf on ")
+
+
+def test_a_start_is_told_stage_by_stage(shaderlm, tmp_path):
+    file = tmp_path / "start.json"
+    done = shaderlm.run("bench", "--start", "--runs", "1", "--json", str(file), MODEL)
+    assert done.code == 0, done.err
+    found = json.loads(file.read_text())
+    assert {"model", "adapter", "versions", "cpus", "load_average", "settings"} <= found.keys()
+    results = found["results"]
+    stages = results["stages"]
+    assert {"Python", "import", "adapter", "device", "header", "tokenizer", "self-test", "plans", "weights"} < set(
+        stages
+    )
+    parts = ("Python", "import", "load", "first token")
+    assert sum(stages[name]["median"] for name in parts) == pytest.approx(results["total"]["median"], rel=0.05)
+    for name in ("weights", "read", "upload", "weights_ratio", "weights_cpu_ratio", "everything_else", "cpu"):
+        assert results[name]["median"] > 0
+    for what, figure, _, unit in starting.rows(results):
+        assert any(line.startswith(what) and figure in line and line.endswith(unit) for line in done.out.splitlines())
+
+
+def test_a_start_that_fails_is_told(monkeypatch):
+    monkeypatch.setattr(starting, "CHILD", "raise SystemExit('no memory left')")
+    place = loading.Place(str(TINY), Adapter("a", "software", "Vulkan"), 0, None, "f16")
+    with pytest.raises(ShaderLMError, match=r"should have loaded .*tiny.gguf ended: no memory left"):
+        starting.measure(place, 1)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ FLOORS = {
     "catalogue": 1,
     "codebooks": 1,
     "log": 1,
+    "stages": 1,
     "parts": 1,
     "streams": 1,
     "formats": 2,

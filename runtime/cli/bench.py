@@ -9,10 +9,8 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,10 @@ from ..core import Core
 from ..generation import Provenance
 from ..hosts.native import timestamps
 from ..model import AsyncModel
-from . import loading, measuring, profile_page, profile_table, profiling
+from . import loading, measuring, profile_page, profile_table, profiling, report, starting
 from .arguments import UsageError, add_model_arguments, model_of, no_words_left
+from .conditions import circumstances, load_average
 from .measuring import Settings, Spread, StepCost
-from .report import show
 from .terminal import note
 from .writing import write_json, write_text
 
@@ -72,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=int, default=50, metavar="N", help="with --profile: how many decode steps (default 50)"
     )
+    parser.add_argument(
+        "--start", action="store_true", help="instead, measure starts: what each stage takes, each in a new process"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE too; - prints them instead")
     add_model_arguments(parser)
 
@@ -84,18 +85,23 @@ def run(arguments: argparse.Namespace) -> int:
     place = loading.choose_place(source, arguments)
     if chart is not None:
         timestamps.check(place.adapter)
-    report = asyncio.run(measure(place, settings, steps=arguments.steps if chart is not None else None))
-    if arguments.json == "-":
-        print(json.dumps(report))
-    elif chart is not None:
-        profile_table.show(report)
+    if arguments.start:
+        found = starting.report(place, settings.runs)
     else:
-        show(report)
+        found = asyncio.run(measure(place, settings, steps=arguments.steps if chart is not None else None))
+    if arguments.json == "-":
+        print(json.dumps(found))
+    elif chart is not None:
+        profile_table.show(found)
+    elif arguments.start:
+        report.show(starting.conditions(found), starting.rows(found["results"]))
+    else:
+        report.show(report.conditions(found), report.rows(found))
     if arguments.json not in (None, "-"):
-        write_json(Path(arguments.json), report)
+        write_json(Path(arguments.json), found)
         note(f"The figures are in {arguments.json}")
     if chart is not None:
-        write_text(chart, profile_page.page(report))
+        write_text(chart, profile_page.page(found))
         note(f"The charts are in {chart}")
     return 0
 
@@ -107,6 +113,8 @@ def chart_of(arguments: argparse.Namespace) -> Path | None:
     """
     if arguments.profile is None:
         return None
+    if arguments.start:
+        raise UsageError("--start and --profile measure different things: give one of them.")
     if arguments.no_kv_cache:
         raise UsageError("--profile times steps that use the KV cache: leave --no-kv-cache out.")
     chart = Path(arguments.profile)
@@ -134,7 +142,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 async def measure(place: loading.Place, settings: Settings, *, steps: int | None) -> dict[str, Any]:
     """Load, measure everything, or profile so many `steps`, and say under which conditions."""
-    load_before = _load_average()
+    load_before = load_average()
     started = time.perf_counter()
     async with await loading.load_async(place) as model:
         load_seconds = time.perf_counter() - started
@@ -189,23 +197,11 @@ async def _conditions(model: AsyncModel, place: loading.Place, load_before: list
 
     by = await model.run_on_engine(provenance)
     return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "model": {"file": model.name, "bytes": os.path.getsize(place.path), "context": model.context},
         "adapter": {"name": by.adapter, "kind": model.adapter.kind, "backend": by.backend, "driver": by.driver},
-        "versions": {
-            "shaderlm": by.version,
-            "wgpu": version("wgpu"),
-            "python": platform.python_version(),
-            "system": platform.platform(),
-        },
-        "cpus": os.cpu_count(),
-        "load_average": {"before": load_before, "after": _load_average()},
+        **circumstances(load_before),
         "arithmetic": by.arithmetic,
         "kv_dtype": by.kv_dtype,
         "kernels": asdict(by.kernels),
     }
 
-
-def _load_average() -> list[float] | None:
-    """Of 1, 5 and 15 minutes, where the system has such a thing."""
-    return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None

@@ -1,7 +1,7 @@
 """The table of `bench`: one line a figure, its median and its spread."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .terminal import line
@@ -9,10 +9,10 @@ from .terminal import line
 Row = tuple[str, str, str, str]  # what, figure, spread, unit
 
 
-def show(report: Mapping[str, Any]) -> None:
-    """Print a report of `bench` on stdout."""
-    table = list(rows(report))
-    for text in conditions(report):
+def show(lines: Iterable[str], rows: Iterable[Row]) -> None:
+    """Print on stdout under which conditions what was measured."""
+    table = list(rows)
+    for text in lines:
         line(text, style="dim")
     if not sys.stdout.isatty():
         widths = [max(len(row[column]) for row in table) for column in range(3)]
@@ -69,10 +69,10 @@ def rows(report: Mapping[str, Any]) -> Iterator[Row]:
     step = results["step"]
     yield "load", f"{results['load_seconds']:.2f}", "", "s"
     yield "first token after load", f"{results['first_answer_seconds']:.2f}", "", "s"
-    yield _spread("first token", results["time_to_first_token"], "s", 3)
-    yield _spread("first token of a next turn", results["next_turn_first_token"], "s", 3)
-    yield _spread("prefill", results["prefill_tokens"], "tokens/s", 1)
-    yield _spread("decode", results["decode_tokens"], "tokens/s", 1)
+    yield spread_row("first token", results["time_to_first_token"], "s", 3)
+    yield spread_row("first token of a next turn", results["next_turn_first_token"], "s", 3)
+    yield spread_row("prefill", results["prefill_tokens"], "tokens/s", 1)
+    yield spread_row("decode", results["decode_tokens"], "tokens/s", 1)
     yield "dispatches", f"{step['dispatches']:.1f}", "", "per token"
     yield "passes", f"{step['passes']:.2f}", "", "per token"
     yield "submits", f"{step['submits']:.2f}", "", "per token"
@@ -83,12 +83,13 @@ def rows(report: Mapping[str, Any]) -> Iterator[Row]:
     yield "encode and submit, by the clock", f"{step['submit_microseconds']:.0f}", "", "us per token"
     yield "read by a decode step", f"{results['step_bytes'] / 1e6:.1f}", "", "MB"
     copies = {name: value / 1e9 for name, value in results["copy_bytes"].items()}
-    yield _spread("copy bandwidth (read and written)", copies, "GB/s", 2)
+    yield spread_row("copy bandwidth (read and written)", copies, "GB/s", 2)
     yield "share of it that decode reads", f"{100 * results['copy_share']:.1f}", "", "%"
     late, most = 1e3 * results["ticker_late_p99"], 1e3 * results["ticker_late_max"]
     yield "event loop late, 99th percentile", f"{late:.1f}", f"at most {most:.1f}", f"ms, of {results['ticks']} ticks"
 
 
-def _spread(what: str, spread: Mapping[str, float], unit: str, digits: int) -> Row:
+def spread_row(what: str, spread: Mapping[str, float], unit: str, digits: int) -> Row:
+    """A median, with the least and the largest beside it."""
     low, high = f"{spread['low']:.{digits}f}", f"{spread['high']:.{digits}f}"
     return what, f"{spread['median']:.{digits}f}", f"{low} to {high}", unit

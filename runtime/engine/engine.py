@@ -12,9 +12,9 @@ from ..log import DEBUG, event
 from ..planner.choice import DECODE_ROWS, PAGE, Arithmetic, Deployment, KvDtype, choose_kernels
 from ..planner.lower import Mode
 from ..planner.memory import SEQUENCE_BYTES, MemoryEstimate, ran_out, shared_sizes
-from ..planner.plan import WeightSpec
 from ..planner.tuned import Tuned
 from ..planner.vocabulary import VocabularyLayout
+from ..stages import Stages
 from .blueprint import Blueprint, blueprint
 from .kv_cache import KvCache
 from .pace import Pace
@@ -22,7 +22,7 @@ from .prefix_cache import PrefixCache
 from .programs import LoadedPlan, load_plan
 from .sequence import MAX_END_TOKENS, SamplingState, Sequence, pack_bias
 from .token_counts import TokenCounter
-from .weights import Progress, ResidentWeight, WeightLoader
+from .weights import Progress, ResidentWeight, load_weights
 
 
 class Engine:
@@ -67,6 +67,7 @@ class Engine:
         dropped_variants: Collection[str] = (),
         tuned: Tokens[Tuned] = (),
         progress: Progress | None = None,
+        stages: Stages | None = None,
     ) -> "Engine":
         """Put a model on a device. `context=None` takes the model's own, or what fits; `progress` gets bytes uploaded.
 
@@ -76,23 +77,28 @@ class Engine:
         Raises ModelTooLarge, UnsuitableAdapter, InvalidOption, OutOfMemory (everything freed), and what `blueprint`
         raises.
         """
-        model = blueprint(checkpoint)
-        deployment = model.fitting(
-            gpu.adapter,
-            gpu.available_memory(),
-            context=context,
-            slots=slots,
-            kv_dtype=kv_dtype,
-            arithmetic=arithmetic,
-            dropped=dropped_variants,
-            tuned=tuned,
-        )
-        model.check_adapter(deployment, gpu.adapter)
+        stages = Stages() if stages is None else stages
+        with stages.stage("plans"):
+            model = blueprint(checkpoint)
+            deployment = model.fitting(
+                gpu.adapter,
+                gpu.available_memory(),
+                context=context,
+                slots=slots,
+                kv_dtype=kv_dtype,
+                arithmetic=arithmetic,
+                dropped=dropped_variants,
+                tuned=tuned,
+            )
+            model.check_adapter(deployment, gpu.adapter)
         engine = cls(gpu, model, deployment, model.memory(deployment))
         engine.arithmetic, engine.dropped_variants = arithmetic, frozenset(dropped_variants)
         gpu.expect_pipelines(model.kernels(deployment))
         try:
-            await engine._open(model.specs(deployment), progress or (lambda _: None))
+            with stages.stage("weights"):
+                told = progress or (lambda _: None)
+                engine.weights = await load_weights(gpu, checkpoint, model.specs(deployment), told)
+            await engine._open()
         except BaseException as error:
             engine.close()
             if isinstance(error, OutOfMemory | MemoryError):
@@ -202,14 +208,7 @@ class Engine:
         self.shared.clear()
         self.weights.clear()
 
-    async def _open(self, specs: Mapping[str, WeightSpec], progress: Progress) -> None:
-        loader = WeightLoader(self.gpu, self.model.checkpoint, progress)
-        try:
-            for name, spec in sorted(specs.items(), key=lambda item: self._place_in_file(item[1])):
-                self.weights[name] = await loader.load(spec)
-            await loader.finish()
-        finally:
-            loader.close()
+    async def _open(self) -> None:
         for name, size in shared_sizes(self.deployment, self.vocabulary).items():
             self.shared[name] = self.gpu.create_buffer(name, size), size
         mask = self._mask()
@@ -217,10 +216,6 @@ class Engine:
             self.gpu.write_buffer(self.shared["vocabulary"][0], 4 * self.vocabulary.slot_words * slot, mask)
         await self.counter.open(self.shared["tokens"], self.shared["vocabulary"])
         self.cache.reserve(1)
-
-    def _place_in_file(self, spec: WeightSpec) -> int:
-        """Weights are loaded in the file's order, so that they can be while it is still coming."""
-        return min(self.model.checkpoint.tensors[name].offset for name in spec.tensors)
 
     def _mask(self) -> bytes:
         """A bit per token that may be drawn: all but those that pad the output head beyond the tokenizer's."""

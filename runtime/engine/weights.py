@@ -109,6 +109,32 @@ class WeightLoader:
             self.progress(size)
 
 
+async def load_weights(
+    gpu: Gpu, checkpoint: Checkpoint, specs: Mapping[str, WeightSpec], progress: Progress
+) -> dict[str, ResidentWeight]:
+    """All of a model's weights, in the file's order, so that they can be loaded while it is still coming.
+
+    Raises what `WeightLoader.load` raises, and then none is left.
+    """
+    weights: dict[str, ResidentWeight] = {}
+    loader = WeightLoader(gpu, checkpoint, progress)
+
+    def place_in_file(name: str) -> int:
+        return min(checkpoint.tensors[tensor].offset for tensor in specs[name].tensors)
+
+    try:
+        for name in sorted(specs, key=place_in_file):
+            weights[name] = await loader.load(specs[name])
+        await loader.finish()
+    except BaseException:
+        for weight in weights.values():
+            gpu.destroy_buffer(weight.buffer)
+        raise
+    finally:
+        loader.close()
+    return weights
+
+
 def chunk_blocks(spec: WeightSpec) -> int:
     """Blocks that are moved at once: whole words of the file, and whole vec4 of every plane, or whole rows."""
     words = 4 // spec.type.unit
