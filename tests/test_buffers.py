@@ -93,7 +93,7 @@ def places_of(plan: Plan, name: str) -> set[BufferRange]:
         place
         for dispatch in plan.dispatches
         for binding, place in zip(dispatch.kernel.bindings, dispatch.buffers, strict=True)
-        if binding.name == name and place.buffer.startswith("activation:")
+        if binding.name == name and "activation:" in place.buffer
     }
 
 

@@ -10,6 +10,7 @@ from ..graph import Graph
 from ..host import Adapter, KernelSource
 from ..models import architecture
 from ..models.decoder import DecoderConfig, Fields
+from ..planner.buffers import shared_activations
 from ..planner.capability import check_capability
 from ..planner.choice import DECODE_ROWS, Arithmetic, Deployment, KvDtype, choose_kernels, longest_context
 from ..planner.fuse import Attend, FusedOp, fuse
@@ -113,6 +114,10 @@ class Blueprint:
         """What the plans need that answers are made with, each once."""
         plans = self._answering_plans(deployment)
         return list(dict.fromkeys(dispatch.kernel.source for plan in plans for dispatch in plan.dispatches))
+
+    def activations(self, deployment: Deployment) -> dict[str, int]:
+        """Bytes of the buffers that those plans have in common: one runs at a time, and leaves nothing for the next."""
+        return shared_activations(plan.sizes for plan in self._answering_plans(deployment))
 
     def _answering_plans(self, deployment: Deployment) -> list[Plan]:
         """Those that answers are made with."""

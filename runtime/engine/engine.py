@@ -177,7 +177,9 @@ class Engine:
         if key not in self.plans:
             started = time.perf_counter()
             plan = self.model.plan(self.deployment, mode, rows)
-            self.plans[key] = await load_plan(self.gpu, plan, self.resolve, max_keys=self.deployment.context)
+            self.plans[key] = await load_plan(
+                self.gpu, plan, self.shared, self.resolve, max_keys=self.deployment.context
+            )
             seconds = round(time.perf_counter() - started, 3)
             event("plan", level=DEBUG, mode=mode, rows=rows, dispatches=len(plan.dispatches), seconds=seconds)
         return self.plans[key]
@@ -209,7 +211,8 @@ class Engine:
         self.weights.clear()
 
     async def _open(self) -> None:
-        for name, size in shared_sizes(self.deployment, self.vocabulary).items():
+        sizes = shared_sizes(self.deployment, self.vocabulary) | self.model.activations(self.deployment)
+        for name, size in sizes.items():
             self.shared[name] = self.gpu.create_buffer(name, size), size
         mask = self._mask()
         for slot in range(self.deployment.slots):

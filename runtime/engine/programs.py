@@ -67,11 +67,18 @@ class LoadedPlan:
             self.gpu.destroy_buffer(buffer)
 
 
-async def load_plan(gpu: Gpu, plan: Plan, resolve: Resolve, *, max_keys: int) -> LoadedPlan:
-    """Check a plan, make its buffers, compile its kernels and bind everything. Raises KernelError, OutOfMemory."""
+async def load_plan(
+    gpu: Gpu, plan: Plan, shared: Mapping[str, tuple[Buffer, int]], resolve: Resolve, *, max_keys: int
+) -> LoadedPlan:
+    """Check a plan, make its buffers, compile its kernels and bind everything. Raises KernelError, OutOfMemory.
+
+    Activations lie in `shared` buffers, in which `resolve` finds them, unless the plan needs larger ones.
+    """
     own: dict[str, tuple[Buffer, int]] = {}
     try:
         for name, size in plan.sizes.items():
+            if name in shared and shared[name][1] >= size:
+                continue
             own[name] = gpu.create_buffer(name, size, Usage.UNIFORM if name == "uniforms" else Usage.STORAGE), size
         check_plan(plan, _all_sizes(plan, own, resolve), gpu.adapter.limits, max_keys=max_keys)
         gpu.write_buffer(own["uniforms"][0], 0, plan.uniforms)

@@ -4,13 +4,15 @@ WebGPU tracks a buffer as a whole: bound `read` and `read_write` in one dispatch
 Two `read_write` ranges of one buffer are allowed as long as they do not overlap.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..host import Access
 from .plan import BufferRange
 
 OFFSET_ALIGNMENT = 256  # bytes, what WebGPU guarantees for the offset of a binding
+SHARED = "activation:"  # buffers that other plans may use in turn
+OWN = "unshared activation:"  # those of plans with values that nothing else is ever written to
 
 Uses = Sequence[Mapping[str, Access]]  # per dispatch: how it uses each value
 
@@ -28,7 +30,7 @@ def place_values(
 ) -> dict[str, BufferRange]:
     """A range for every value. `sizes` are bytes; `kept` values stay readable after the step.
 
-    Nothing else is ever written to the bytes of an `unshared` value.
+    Nothing else is ever written to the bytes of an `unshared` value, so where there are such, no plan shares buffers.
     """
     whole_step = dict.fromkeys(unshared, (0, len(uses)))
     lifetimes = {name: _lifetime(name, uses, name in kept) for name in sizes} | whole_step
@@ -41,8 +43,9 @@ def place_values(
         first, last = lifetimes[name]
         size = -(-sizes[name] // OFFSET_ALIGNMENT) * OFFSET_ALIGNMENT
         colour[name] = _Placed(_free_offset(colour, size, first, last), size, first, last)
+    prefix = OWN if unshared else SHARED
     return {
-        name: BufferRange(f"activation:{i}", placed.offset, sizes[name])
+        name: BufferRange(f"{prefix}{i}", placed.offset, sizes[name])
         for i, colour in enumerate(colours)
         for name, placed in colour.items()
     }
@@ -55,6 +58,16 @@ def buffer_sizes(ranges: Mapping[str, BufferRange]) -> dict[str, int]:
         end = -(-(place.offset + place.size) // OFFSET_ALIGNMENT) * OFFSET_ALIGNMENT
         sizes[place.buffer] = max(sizes.get(place.buffer, 0), end)
     return sizes
+
+
+def shared_activations(plans: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Bytes of buffers for the activations of several plans that never run at once, given the buffers of each."""
+    largest: dict[str, int] = {}
+    for sizes in plans:
+        for name, size in sizes.items():
+            if name.startswith(SHARED):
+                largest[name] = max(size, largest.get(name, 0))
+    return largest
 
 
 def _lifetime(name: str, uses: Uses, kept: bool) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ..errors import ModelTooLarge
 from ..host import Adapter
+from .buffers import shared_activations
 from .choice import PAGE, Deployment, KvDtype
 from .plan import Plan, WeightSpec
 from .vocabulary import VocabularyLayout
@@ -66,12 +67,14 @@ def estimate(
     }
     spare_page = max(layer.page_bytes(deployment.kv_dtype) for layer in layers)
     shared = shared_sizes(deployment, VocabularyLayout(plans[0].vocab_size))
+    activations = shared_activations(plan.sizes for plan in plans)
+    own = [size for plan in plans for name, size in plan.sizes.items() if name not in activations]
     largest = max((sizes | kv).items(), key=lambda item: item[1])
     return MemoryEstimate(
         deployment.context,
         sum(sizes.values()),
         sum(kv.values()) + spare_page,
-        sum(sum(plan.sizes.values()) for plan in plans) + sum(shared.values()),
+        sum(activations.values()) + sum(own) + sum(shared.values()),
         largest[1],
         largest[0],
     )
