@@ -99,7 +99,12 @@ def report(place: Place, runs: int) -> dict[str, Any]:
         "model": {"file": os.path.basename(place.path), "bytes": os.path.getsize(place.path)},
         "adapter": {"name": adapter.name, "kind": adapter.kind, "backend": adapter.backend, "driver": adapter.driver},
         **circumstances(load_before),
-        "settings": {"runs": runs, "context": place.context, "kv_dtype": place.kv_dtype},
+        "settings": {
+            "runs": runs,
+            "context": place.context,
+            "kv_dtype": place.kv_dtype,
+            "arithmetic": place.arithmetic,
+        },
         "results": asdict(results),
     }
 
@@ -121,6 +126,7 @@ def _child(place: Place, what: str) -> dict[str, Any]:
         "adapter": place.adapter_index,
         "context": place.context,
         "kv_dtype": place.kv_dtype,
+        "arithmetic": place.arithmetic,
         "spawned": time.perf_counter(),
     }
     command = [sys.executable, "-c", CHILD]
