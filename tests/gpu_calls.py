@@ -1,7 +1,7 @@
 """Counts what a device is asked to do, at wgpu's own calls."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,7 +71,7 @@ def counted(gpu: NativeGpu) -> Iterator[Counter[str]]:
     for name, counter in _RAW.items():
         call = kept["raw"][name]
         if call is not None:
-            setattr(replay, name, _counting(call, lambda counter=counter: add(counter)))
+            setattr(replay, name, _counting(call, lambda arguments, counter=counter: add(*counter(arguments))))
     try:
         yield counts
     finally:
@@ -82,13 +82,19 @@ def counted(gpu: NativeGpu) -> Iterator[Counter[str]]:
                 setattr(replay, name, call)
 
 
-_RAW = {"_dispatch": "dispatches", "_submit_for_index": "submits"}  # the C functions that RawReplay calls
+# The C functions that RawReplay calls: what each counts as, by its arguments.
+_RAW: dict[str, Callable[[tuple[Any, ...]], tuple[str, int]]] = {
+    "_begin_pass": lambda arguments: ("passes", 1),
+    "_dispatch": lambda arguments: ("dispatches", 1),
+    "_copy": lambda arguments: ("bytes_read", arguments[5]),
+    "_submit_for_index": lambda arguments: ("submits", 1),
+}
 _MAP_READ = 1
 
 
 def _counting(call: Any, count: Any) -> Any:
     def wrapped(*args: Any) -> Any:
-        count()
+        count(args)
         return call(*args)
 
     return wrapped

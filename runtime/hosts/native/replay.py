@@ -7,7 +7,7 @@ where those private names are what we expect.
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import wgpu
 from ...host import BoundBuffer
 from .failures import explained, translated
 
+STEP = "shaderlm step"
 _STAGING_USAGE = wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.MAP_READ
 
 
@@ -139,6 +140,14 @@ class RawReplay(PublicReplay):
         self._ffi = wgpu_native.ffi
         self._lib = wgpu_native.lib
         self._errors = _api.error_handler
+        self._begin_encoder = self._lib.wgpuDeviceCreateCommandEncoder
+        self._begin_pass = self._lib.wgpuCommandEncoderBeginComputePass
+        self._end_pass = self._lib.wgpuComputePassEncoderEnd
+        self._forget_pass = self._lib.wgpuComputePassEncoderRelease
+        self._copy = self._lib.wgpuCommandEncoderCopyBufferToBuffer
+        self._finish = self._lib.wgpuCommandEncoderFinish
+        self._forget_encoder = self._lib.wgpuCommandEncoderRelease
+        self._forget_commands = self._lib.wgpuCommandBufferRelease
         self._set_pipeline = self._lib.wgpuComputePassEncoderSetPipeline
         self._set_bind_group = self._lib.wgpuComputePassEncoderSetBindGroup
         self._dispatch = self._lib.wgpuComputePassEncoderDispatchWorkgroups
@@ -149,27 +158,52 @@ class RawReplay(PublicReplay):
     def _handles(self, pipeline: Any, bind_group: Any) -> tuple[Any, Any]:
         return pipeline._internal, bind_group._internal
 
+    def submit(
+        self, program: Program, counts: Sequence[int], start: int, stop: int, read: BoundBuffer | None
+    ) -> Readback | None:
+        readback = None if read is None else Readback(self._staging(read.size), read.size)
+        null = self._ffi.NULL
+        with self._watched():
+            encoder = self._begin_encoder(self._device._internal, null)
+            compute_pass = self._begin_pass(encoder, null)
+            self._encode(compute_pass, program, counts, start, stop)
+            self._end_pass(compute_pass)
+            self._forget_pass(compute_pass)
+        with self._watched():
+            if read is not None and readback is not None:
+                self._copy(encoder, read.buffer._internal, read.offset, readback.staging._internal, 0, read.size)
+            commands = self._finish(encoder, null)
+            self._forget_encoder(encoder)
+        with self._watched():
+            self._commands[0] = commands
+            index = self._submit_for_index(self._queue._internal, 1, self._commands)
+            self._forget_commands(commands)
+        if readback is not None:
+            readback.submission = self._ffi.new("WGPUSubmissionIndex *", index)
+        return readback
+
     def _encode(self, compute_pass: Any, program: Program, counts: Sequence[int], start: int, stop: int) -> None:
-        encoder, null = compute_pass._internal, self._ffi.NULL
+        null = self._ffi.NULL
         set_pipeline, set_bind_group, dispatch = self._set_pipeline, self._set_bind_group, self._dispatch
         handles = program.handles
         for i in range(start, stop):
             j = 3 * i
             if counts[j]:
                 pipeline, bind_group = handles[i]
-                set_pipeline(encoder, pipeline)
-                set_bind_group(encoder, 0, bind_group, 0, null)
-                dispatch(encoder, counts[j], counts[j + 1], counts[j + 2])
+                set_pipeline(compute_pass, pipeline)
+                set_bind_group(compute_pass, 0, bind_group, 0, null)
+                dispatch(compute_pass, counts[j], counts[j + 1], counts[j + 2])
 
-    def _submit(self, commands: Any, readback: Readback | None) -> None:
-        self._commands[0] = commands._internal
-        self._errors.capture("shaderlm step")
-        index = self._submit_for_index(self._queue._internal, 1, self._commands)
-        error = self._errors.release("shaderlm step")
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Raise what wgpu reports of the calls inside: the first error that is told is that of the first call."""
+        self._errors.capture(STEP)
+        try:
+            yield
+        finally:
+            error = self._errors.release(STEP)
         if error is not None:
             raise translated(RuntimeError(error[1]), "to run a step")
-        if readback is not None:
-            readback.submission = self._ffi.new("WGPUSubmissionIndex *", index)
 
     def _map(self, readback: Readback) -> None:
         promise = readback.staging.map_async("READ_NOSYNC")
