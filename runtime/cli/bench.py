@@ -204,4 +204,3 @@ async def _conditions(model: AsyncModel, place: loading.Place, load_before: list
         "kv_dtype": by.kv_dtype,
         "kernels": asdict(by.kernels),
     }
-
