@@ -44,6 +44,5 @@ class Ahead(Generic[T]):
     def close(self) -> None:
         """Drop what has not begun, and wait for the rest: a device must outlive its compilers."""
         begun, self._begun = self._begun, {}
-        for future in begun.values():
-            if not future.cancel():
-                future.exception()
+        for future in [future for future in begun.values() if not future.cancel()]:
+            future.exception()
