@@ -196,7 +196,12 @@ def is_of_our_own(found):
     assert len(list(report.rows(found))) == 18
 
 
-KINDS = {"browser": is_of_a_browser, "peers": is_beside_peers, "results": is_of_our_own}
+def is_of_starts(found):
+    assert len(starting.conditions(found)) == 4
+    assert len(list(starting.rows(found["results"]))) > 15
+
+
+KINDS = {"browser": is_of_a_browser, "peers": is_beside_peers, "results": is_of_our_own, "start": is_of_starts}
 COMMITTED = sorted(RESULTS.glob("results/**/*.json"))
 
 
