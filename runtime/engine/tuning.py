@@ -186,7 +186,7 @@ class _Runner:
         """Compile a variant and run it once, which on some adapters compiles it for good. Raises KernelError."""
         model = engine.model
         made = trial(subject, model.ops, model.types, engine.deployment, name)
-        plan = await load_plan(engine.gpu, made.plan, engine.resolve, max_keys=1)
+        plan = await load_plan(engine.gpu, made.plan, {}, engine.resolve, max_keys=1)
         rows = b"".join(struct.pack("<4I", 0, 0, 1, m) for m in range(made.plan.rows))  # done: the cache stays as it is
         plan.write("rows", 0, rows)
         runner = cls(made, plan)
