@@ -108,7 +108,7 @@ def test_a_start_is_told_stage_by_stage(shaderlm, tmp_path):
 
 def test_a_start_that_fails_is_told(monkeypatch):
     monkeypatch.setattr(starting, "CHILD", "raise SystemExit('no memory left')")
-    place = loading.Place(str(TINY), Adapter("a", "software", "Vulkan"), 0, None, "f16", "exact")
+    place = loading.Place(str(TINY), Adapter("a", "software", "Vulkan"), 0, None, "f16", "exact", tuning=True)
     with pytest.raises(ShaderLMError, match=r"should have loaded .*tiny.gguf ended: no memory left"):
         starting.measure(place, 1)
 

@@ -34,7 +34,7 @@ def start(asked: dict[str, Any], begun: float, imported: float) -> dict[str, Any
 
     Each has when it began, counted from the start, and how long it took.
     """
-    options = {name: asked[name] for name in ("adapter", "context", "kv_dtype", "arithmetic")}
+    options = {name: asked[name] for name in ("adapter", "context", "kv_dtype", "arithmetic", "tuning")}
     model = api.load(asked["path"], **options)
     loaded = time.perf_counter()
 

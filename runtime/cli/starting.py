@@ -104,6 +104,7 @@ def report(place: Place, runs: int) -> dict[str, Any]:
             "context": place.context,
             "kv_dtype": place.kv_dtype,
             "arithmetic": place.arithmetic,
+            "tuning": place.tuning,
         },
         "results": asdict(results),
     }
@@ -127,6 +128,7 @@ def _child(place: Place, what: str) -> dict[str, Any]:
         "context": place.context,
         "kv_dtype": place.kv_dtype,
         "arithmetic": place.arithmetic,
+        "tuning": place.tuning,
         "spawned": time.perf_counter(),
     }
     command = [sys.executable, "-c", CHILD]
