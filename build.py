@@ -11,6 +11,7 @@
   python3 build.py bench [arguments]          measure the default model
   python3 build.py bench headers              measure how fast headers of model files are parsed
   python3 build.py bench browser [FILE.json]  measure starts and steps in Chromium
+  python3 build.py bench kernels [options]    measure each kernel by weight type and shape, as a roofline
   python3 build.py bench --peers [options]    measure beside llama.cpp, on the same adapter (`--help` has the options)
   python3 build.py bench --compare BASE.json [NEW.json]
                                               tell what changed between two runs, beyond their spread
@@ -97,12 +98,10 @@ def bench(words: list[str]) -> int:
         make_site()
         fetch_model()
         return call_in_front([str(PYTHON), str(ROOT / "bench/browser.py"), *words[1:]])
-    if words[:1] == ["--compare"]:
+    modules = {"kernels": "bench.kernels", "--compare": "bench.compare", "--peers": "bench.peers"}
+    if words and words[0] in modules:
         prepare("bench")
-        return call_in_front(module("bench.compare", *words[1:]))
-    if words[:1] == ["--peers"]:
-        prepare("bench")
-        return call_in_front(module("bench.peers", *words[1:]))
+        return call_in_front(module(modules[words[0]], *words[1:]))
     return become("bench", MODEL, *words)
 
 

@@ -1,9 +1,10 @@
 """What changed between two runs: `python3 build.py bench --compare BASE.json [NEW.json]`.
 
-Both are of `shaderlm bench --json`, or both of `build.py bench --peers`. Without NEW.json the default model is measured
-now, as BASE.json says that it was. A figure changed where the samples of the two runs do not overlap and their medians
-lie further apart than either run's own samples do: of two runs of three samples of the same thing that is one in fifty,
-either way. Of a comparison with peers the ratios are judged, because a busy machine slows both.
+Both are of `shaderlm bench --json`, or both of `build.py bench --peers`, or both of `build.py bench kernels`. Without
+NEW.json the default model, or each kernel, is measured now, as BASE.json says that it was. A figure changed where the
+samples of the two runs do not overlap and their medians lie further apart than either run's own samples do: of two runs
+of three samples of the same thing that is one in fifty, either way. Of a comparison with peers the ratios are judged,
+and of kernels their shares of the roofline, because a busy machine slows both sides of these.
 
 Exit status: 1 if a time, a rate or a ratio became worse beyond the spread, 2 for files that cannot be compared, else 0.
 Counts (bytes, dispatches) and figures of a single sample are told, and judged by nobody.
@@ -22,7 +23,7 @@ from shaderlm.catalogue import SMOLLM2
 from shaderlm.cli.measuring import Spread
 from tools.steps import Stop, say
 
-WANTED = "Name a file that `bench --json` or `bench --peers` wrote."
+WANTED = "Name a file that `bench --json`, `bench --peers` or `bench kernels` wrote."
 ENOUGH = 3  # samples, below which no spread is known
 
 Report = Mapping[str, Any]
@@ -70,7 +71,8 @@ def beyond_spread(a: Spread, b: Spread) -> bool:
 
 def figures_of(report: Report) -> dict[str, Figure]:
     """All figures of a report by name."""
-    return dict(_of_bench(report) if report["shaderlm"] == "bench" else _of_peers(report))
+    kinds = {"bench": _of_bench, "peers": _of_peers, "kernels": _of_kernels}
+    return dict(kinds[report["shaderlm"]](report))
 
 
 def _of_bench(report: Report) -> Iterator[tuple[str, Figure]]:
@@ -99,6 +101,14 @@ def _of_peers(report: Report) -> Iterator[tuple[str, Figure]]:
                 )
 
 
+def _of_kernels(report: Report) -> Iterator[tuple[str, Figure]]:
+    """Shares of the roofline, and times, which are not judged: they are of the machine's mood too."""
+    for each in report["figures"]:
+        judged = len(each["samples"]) >= ENOUGH
+        yield f"{each['name']}: share of the roofline", Figure(Spread(**each["share"]), True, judged)
+        yield f"{each['name']}: s", Figure(Spread(**each["seconds"]), False, judged=False)
+
+
 def _single(value: float) -> Figure:
     return Figure(Spread(value, value, value), False, judged=False)
 
@@ -115,7 +125,7 @@ def changes(base: Report, new: Report) -> list[Change]:
 
 def _essence(report: Report, what: str) -> object:
     """What has to be the same in both runs; of an adapter the name, and any number of runs will do."""
-    found = report[what]
+    found = report.get(what)
     if what == "adapter" and isinstance(found, Mapping):
         return found["name"]
     if what == "settings":
@@ -168,11 +178,13 @@ def read(path: Path) -> Report:
 
 
 def measured_like(base: Report, target: Path) -> Report:
-    """A run of the default model with the settings of another run. Raises Stop."""
-    if base["model"]["file"] != SMOLLM2.file:
-        raise Stop(f"the first run is of {base['model']['file']}: measure that, and name the file of figures too")
+    """A run of the default model, or of kernels, with the settings of another run. Raises Stop."""
     settings, adapter = base["settings"], f"--adapter={_essence(base, 'adapter')}"
-    if base["shaderlm"] == "peers":
+    if base["shaderlm"] != "kernels" and base["model"]["file"] != SMOLLM2.file:
+        raise Stop(f"the first run is of {base['model']['file']}: measure that, and name the file of figures too")
+    if base["shaderlm"] == "kernels":
+        command = ["bench.kernels", *options_of(settings), adapter, f"--output={target}"]
+    elif base["shaderlm"] == "peers":
         sizes = (f"--{name}={','.join(map(str, settings[name]))}" for name in ("prefill", "decode"))
         command = ["bench.peers", f"--rounds={settings['rounds']}", *sizes, adapter, f"--output={target}"]
     else:
@@ -182,6 +194,13 @@ def measured_like(base: Report, target: Path) -> Report:
     if subprocess.run([sys.executable, "-m", *command], stdout=sys.stderr, check=False).returncode:
         raise Stop("the figures to compare with could not be measured, for the reason above")
     return read(target)
+
+
+def options_of(settings: Mapping[str, Any]) -> Iterator[str]:
+    """The options of `bench kernels` that ask for these settings."""
+    for name, value in settings.items():
+        if value is not None:
+            yield f"--{name}={','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
 
 
 def main(words: list[str]) -> int:

@@ -251,16 +251,17 @@ async def _copy_bandwidth(gpu: Gpu, runs: int) -> Spread:
     source, target = gpu.create_buffer("copy source", size), gpu.create_buffer("copy target", size)
     try:
         copies = 1
-        while await _copy_seconds(gpu, source, target, size, copies) < COPY_SECONDS:
+        while await copy_seconds(gpu, source, target, size, copies) < COPY_SECONDS:
             copies *= 2
-        seconds = [await _copy_seconds(gpu, source, target, size, copies) for _ in range(max(3, runs))]
+        seconds = [await copy_seconds(gpu, source, target, size, copies) for _ in range(max(3, runs))]
         return Spread.of([2 * size * copies / each for each in seconds])
     finally:
         gpu.destroy_buffer(source)
         gpu.destroy_buffer(target)
 
 
-async def _copy_seconds(gpu: Gpu, source: object, target: object, size: int, copies: int) -> float:
+async def copy_seconds(gpu: Gpu, source: object, target: object, size: int, copies: int) -> float:
+    """Seconds that so many copies of `size` bytes between two buffers of the device take."""
     await gpu.wait()
     started = time.perf_counter()
     for _ in range(copies):
