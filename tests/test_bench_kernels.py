@@ -1,4 +1,4 @@
-"""`build.py bench kernels`: what a kernel has to do is counted right, ratios are of one round, files are left behind."""
+"""`build.py bench kernels`: what a kernel has to do is counted right, ratios are of one round, files are left."""
 
 import asyncio
 import json
