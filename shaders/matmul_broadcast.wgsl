@@ -14,7 +14,7 @@
 // include: <input>
 // include: <epilogue>
 
-const M: u32 = 1u;           // parameter: rows of x at a time
+const M: u32 = 1u;           // parameter: rows of x at a time, 1, 2 or 4
 const SUBGROUP: u32 = 8u;    // parameter: lanes of a subgroup, 4 or 8
 const WORKGROUP: u32 = 32u;  // parameter: lanes, whole subgroups
 const SHARE: u32 = 8u / SUBGROUP;
@@ -23,6 +23,47 @@ var<workgroup> tallies: array<Tally, WORKGROUP * M>;
 
 fn products(a: vec4<f32>, b: vec4<f32>, v: vec4<f32>) -> vec2<f32> {
     return vec2<f32>(dot(a, v), dot(b, v));
+}
+
+// A row's sums, and what a group of 32 values of two weight rows adds to them.
+fn with_group(
+    before: vec2<f32>, a: array<vec4<f32>, 8>, b: array<vec4<f32>, 8>, row: u32, group: u32, member: u32
+) -> vec2<f32> {
+    let first = input_row(row) * linear.x_stride + group * 8u + member;
+    var own: array<vec4<f32>, SHARE>;
+    own[0] = x[first];
+    if (SHARE > 1u) {
+        own[1u % SHARE] = x[first + SUBGROUP];
+    }
+    var sum = before;
+    sum += products(a[0], b[0], subgroupBroadcast(own[0u / SUBGROUP], 0u % SUBGROUP));
+    sum += products(a[1], b[1], subgroupBroadcast(own[1u / SUBGROUP], 1u % SUBGROUP));
+    sum += products(a[2], b[2], subgroupBroadcast(own[2u / SUBGROUP], 2u % SUBGROUP));
+    sum += products(a[3], b[3], subgroupBroadcast(own[3u / SUBGROUP], 3u % SUBGROUP));
+    sum += products(a[4], b[4], subgroupBroadcast(own[4u / SUBGROUP], 4u % SUBGROUP));
+    sum += products(a[5], b[5], subgroupBroadcast(own[5u / SUBGROUP], 5u % SUBGROUP));
+    sum += products(a[6], b[6], subgroupBroadcast(own[6u / SUBGROUP], 6u % SUBGROUP));
+    sum += products(a[7], b[7], subgroupBroadcast(own[7u / SUBGROUP], 7u % SUBGROUP));
+    return sum;
+}
+
+// The same for all M rows, written out: on lavapipe a loop costs, even of one round.
+fn add_group(
+    sums: ptr<function, array<vec2<f32>, M>>,
+    a: array<vec4<f32>, 8>,
+    b: array<vec4<f32>, 8>,
+    first_row: u32,
+    group: u32,
+    member: u32
+) {
+    (*sums)[0] = with_group((*sums)[0], a, b, first_row, group, member);
+    if (M > 1u) {
+        (*sums)[1u % M] = with_group((*sums)[1u % M], a, b, first_row + 1u, group, member);
+    }
+    if (M > 2u) {
+        (*sums)[2u % M] = with_group((*sums)[2u % M], a, b, first_row + 2u, group, member);
+        (*sums)[3u % M] = with_group((*sums)[3u % M], a, b, first_row + 3u, group, member);
+    }
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -41,25 +82,18 @@ fn main(
         sums[m] = vec2<f32>(0.0);
     }
     let groups = groups_of_k();
-    for (var g = 0u; g < groups; g++) {
-        var a = weights32(w_rows.x * linear.groups + g, linear.planes);
-        var b = weights32(w_rows.y * linear.groups + g, linear.planes);
-        for (var m = 0u; m < M; m++) {
-            let first = input_row(first_row + m) * linear.x_stride + g * 8u + member;
-            var own: array<vec4<f32>, SHARE>;
-            for (var i = 0u; i < SHARE; i++) {
-                own[i] = x[first + i * SUBGROUP];
+    let first_x = w_rows.x * linear.groups;
+    let first_y = w_rows.y * linear.groups;
+    for (var g = 0u; g < groups; g += SPAN) {
+        let span_x = span_of(first_x + g, linear.planes);
+        let span_y = span_of(first_y + g, linear.planes);
+        if (SPAN == 1u) {
+            add_group(&sums, weights32_of(span_x, 0u), weights32_of(span_y, 0u), first_row, g, member);
+        } else {
+            let end = min(SPAN, groups - g);  // not SPAN, or the compiler writes all rounds out
+            for (var i = 0u; i < end; i++) {
+                add_group(&sums, weights32_of(span_x, i), weights32_of(span_y, i), first_row, g + i, member);
             }
-            var sum = sums[m];
-            sum += products(a[0], b[0], subgroupBroadcast(own[0u / SUBGROUP], 0u % SUBGROUP));
-            sum += products(a[1], b[1], subgroupBroadcast(own[1u / SUBGROUP], 1u % SUBGROUP));
-            sum += products(a[2], b[2], subgroupBroadcast(own[2u / SUBGROUP], 2u % SUBGROUP));
-            sum += products(a[3], b[3], subgroupBroadcast(own[3u / SUBGROUP], 3u % SUBGROUP));
-            sum += products(a[4], b[4], subgroupBroadcast(own[4u / SUBGROUP], 4u % SUBGROUP));
-            sum += products(a[5], b[5], subgroupBroadcast(own[5u / SUBGROUP], 5u % SUBGROUP));
-            sum += products(a[6], b[6], subgroupBroadcast(own[6u / SUBGROUP], 6u % SUBGROUP));
-            sum += products(a[7], b[7], subgroupBroadcast(own[7u / SUBGROUP], 7u % SUBGROUP));
-            sums[m] = sum;
         }
     }
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gpu import Arrays, Device, Uniforms, needs_subgroups_of_8
 from shaderlm.planner.compose import Kernel, Value, compose
+from shaderlm.planner.weights import codebook_uniform
 from weight_blocks import Blocks
 
 
@@ -31,6 +32,8 @@ class LinearKernel:
             "epilogue": f"epilogue/{epilogue}.wgsl",
             "kv": f"kv/{kv}.wgsl",
         }
+        if blocks.type.codebook and "SUBGROUP" in self.parameters:
+            includes["codebook"] = "quant/codebook_in_uniform.wgsl"
         return compose(self.file, includes=includes, parameters={**self.parameters, **parameters})
 
     def groups(self, pairs: int, rows: int) -> tuple[int, int]:
@@ -61,7 +64,8 @@ class LinearKernel:
         bound = {"W": blocks.laid_out(biases), "x": padded(x), **arrays}
         assert isinstance(linear["all_pairs"], int)
         groups = self.groups(linear["all_pairs"], len(x) if rows is None else rows)
-        return gpu.run(kernel, bound, {"linear": linear, **uniforms}, groups)
+        codebook = codebook_uniform(blocks.type)
+        return gpu.run(kernel, bound, {"linear": linear, "codebook": codebook, **uniforms}, groups)
 
 
 def padded(x: NDArray[np.float32]) -> NDArray[np.float32]:

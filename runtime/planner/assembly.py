@@ -38,6 +38,7 @@ class Assembly:
     unshared: set[str] = field(default_factory=set)  # activations whose bytes no other is ever written to
     pending: list[_Pending] = field(default_factory=list)
     uniforms: bytearray = field(default_factory=bytearray)
+    known: dict[bytes, BufferRange] = field(default_factory=dict)  # uniforms by what they hold: layers have some alike
 
     def value(self, name: str, size: int) -> str:
         """Name an activation that needs at least `size` bytes."""
@@ -77,9 +78,10 @@ class Assembly:
         return dispatches, places, buffer_sizes(places) | {"uniforms": len(self.uniforms)}
 
     def _uniform(self, data: bytes) -> BufferRange:
-        offset = len(self.uniforms)
-        self.uniforms += data + bytes(-len(data) % OFFSET_ALIGNMENT)
-        return BufferRange("uniforms", offset, len(data))
+        if data not in self.known:
+            self.known[data] = BufferRange("uniforms", len(self.uniforms), len(data))
+            self.uniforms += data + bytes(-len(data) % OFFSET_ALIGNMENT)
+        return self.known[data]
 
 
 def _range(pending: _Pending, name: str, places: Mapping[str, BufferRange]) -> BufferRange:

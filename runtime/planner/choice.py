@@ -41,6 +41,7 @@ class LinearKernel:
     parameters: Mapping[str, int]
     pairs: int  # of weight rows
     rows: int  # of x; 0: all
+    codebook: str = "quant/codebook_in_weight.wgsl"  # where it reads the codebooks of weight types
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class KernelChoice:
         tile = min(rows, BROADCAST_ROWS)
         _, workgroup = TEAMS[BROADCAST]
         parameters = {"M": tile, "SUBGROUP": self.linear_subgroup, "WORKGROUP": workgroup}
-        return LinearKernel(BROADCAST, parameters, workgroup, tile if rows > tile else 0)
+        rows = tile if rows > tile else 0
+        return LinearKernel(BROADCAST, parameters, workgroup, rows, "quant/codebook_in_uniform.wgsl")
 
 
 def has_bytes(weight_type: WeightType) -> bool:

@@ -1,8 +1,9 @@
 """Putting a kernel together from WGSL files, and reading off the text what must be bound to it.
 
-`// include: rope.wgsl` takes in a file; `// include: <quant>` takes in the file that the planner chose for that place.
-`const NAME: u32 = 1u;  // parameter` may be given another value. Bindings and the layout of uniforms are read from the
-WGSL, so that nothing about a kernel is written down twice.
+`// include: rope.wgsl` takes in a file; `// include: <quant>` takes in the file that the planner chose for that place,
+and `// include: <codebook>=FILE` takes in FILE where it chose none. `const NAME: u32 = 1u;  // parameter` may be given
+another value. Bindings and the layout of uniforms are read from the WGSL, so that nothing about a kernel is written
+down twice.
 """
 
 import ast
@@ -21,7 +22,7 @@ from ..host import Access, KernelSource
 
 Value = int | float | bool
 
-_INCLUDE = re.compile(r"^// include: (\S+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^// include: (?:<(\w+)>(?:=(\S+))?|(\S+))$", re.MULTILINE)
 _PARAMETER = re.compile(r"^(const (\w+): (\w+) = )([^;]+)(;\s*// parameter.*)$", re.MULTILINE)
 _CONST = re.compile(r"^const (\w+): u32 = ([^;]+);", re.MULTILINE)
 _BINDING = re.compile(r"@binding\((\d+)\) var<(uniform|storage, read_write|storage, read)> (\w+): ([^;]+);")
@@ -157,11 +158,10 @@ def _expand(file: str, places: Mapping[str, str], seen: set[str]) -> str:
     """The file with its includes, each taken in once."""
 
     def included(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name.startswith("<"):
-            if name[1:-1] not in places:
-                raise KernelError(f"{file} has a place {name} that nothing was chosen for")
-            name = places[name[1:-1]]
+        place, usual, named = match.groups()
+        name = named or places.get(place) or usual
+        if name is None:
+            raise KernelError(f"{file} has a place <{place}> that nothing was chosen for")
         if name in seen:
             return ""
         seen.add(name)

@@ -14,7 +14,18 @@ from .plan import EVERY_ROW, ONE, Extent, Plan
 from .rope_turns import rope_uniform
 from .shares import head_shares, shares
 from .vocabulary import VocabularyLayout
-from .weights import Parts, Types, gate_up, linear_shape, linear_uniform, plane_starts, qkv, single, table
+from .weights import (
+    Parts,
+    Types,
+    codebook_uniform,
+    gate_up,
+    linear_shape,
+    linear_uniform,
+    plane_starts,
+    qkv,
+    single,
+    table,
+)
 from .work import NO_WORK, Work
 
 Mode = Literal["decode", "prefill", "logits"]
@@ -314,6 +325,9 @@ class _Lowering:
         if norm is not None:
             all_bound["parts"] = "sums"
             all_uniforms["norm"] = norm
+        if parts[0].type.codebook:
+            includes["codebook"] = kernel.codebook
+            all_uniforms["codebook"] = codebook_uniform(parts[0].type)
         tiles = Extent(rows_per_group=kernel.rows)
         work = Work(2 * kernel.pairs * kernel.rows * 32 * parts[0].groups / self.d.choice.linear_rate)
         given = {**kernel.parameters, **(parameters or {})}

@@ -4,6 +4,7 @@ What is larger than a binding may be is divided by rows, and every part gets a b
 """
 
 import math
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import UnknownWeightType
@@ -16,6 +17,7 @@ from .tuned import LinearShape, Step
 Types = Mapping[str, WeightType]
 Parts = list[WeightSpec]  # of one linear, in the order of its rows
 
+CODEBOOK_WORDS = 1024  # of the largest codebook
 WHOLE_WORKGROUPS = 64  # rows that are whole workgroups of every kernel of a linear
 
 
@@ -87,6 +89,12 @@ def plane_starts(weight: WeightSpec) -> tuple[int, ...]:
     """Where the planes start, in vec4, as four numbers."""
     starts = [offset // 16 for offset in plane_offsets(weight.type, weight.n_rows * weight.padded_blocks)[:-1]]
     return tuple(starts + [0] * (4 - len(starts)))
+
+
+def codebook_uniform(weight_type: WeightType) -> dict[str, object]:
+    """The uniform `Codebook` of codebook_in_uniform.wgsl."""
+    codebook = weight_type.codebook
+    return {"words": struct.unpack(f"<{CODEBOOK_WORDS}I", codebook + bytes(4 * CODEBOOK_WORDS - len(codebook)))}
 
 
 def linear_uniform(weight: WeightSpec, first_pair: int, all_pairs: int, first_group: int) -> dict[str, object]:

@@ -1,5 +1,7 @@
 // BF16: the upper half of an f32. Planes: values, 1 bf16 a block of one value.
 
+// include: quant/alone.wgsl
+
 fn four_brains(low: u32, high: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(vec4<u32>(low << 16u, low & 0xffff0000u, high << 16u, high & 0xffff0000u));
 }

@@ -1,8 +1,10 @@
-// Reading a codebook, which lies at the start of W: 16 bits an entry, of 8 codes of 2 bits or 4 codes of 4 bits, the
-// first one lowest. W[index / 8] holds an entry. Beside it, what the types that use one have in common: packed signs.
+// An entry of a codebook: 16 bits, of 8 codes of 2 bits or 4 codes of 4 bits, the first one lowest. Beside it, what the types
+// that use one have in common: packed signs.
+
+// include: <codebook>=quant/codebook_in_weight.wgsl
 
 fn entry(index: u32) -> u32 {
-    return W[index >> 3u][(index >> 1u) & 3u] >> (16u * (index & 1u));
+    return codebook_word(index >> 1u) >> (16u * (index & 1u));
 }
 
 // The four lowest codes of an entry.
@@ -14,9 +16,16 @@ fn codes_of_4_bits(codes: u32) -> vec4<f32> {
     return vec4<f32>((vec4<u32>(codes) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u));
 }
 
-// Eight signs of which the file keeps seven: the number of minuses is even.
-fn even_signs(seven: u32) -> u32 {
-    return seven | ((countOneBits(seven) & 1u) << 7u);
+// Four times eight signs of which the file keeps seven, in bytes: the number of minuses of each is even.
+fn even_signs(sevens: u32) -> u32 {
+    let folded = sevens ^ (sevens >> 4u);
+    let twice = folded ^ (folded >> 2u);
+    return sevens | (((twice ^ (twice >> 1u)) & 0x01010101u) << 7u);
+}
+
+// Four times seven bits, one behind the other, in bytes.
+fn sevens_in_bytes(bits: u32) -> u32 {
+    return (bits & 0x7fu) | ((bits << 1u) & 0x7f00u) | ((bits << 2u) & 0x7f0000u) | ((bits << 3u) & 0x7f000000u);
 }
 
 // Values whose bit in `signs`, counted from the lowest, is 1 change their sign.

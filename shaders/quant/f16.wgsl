@@ -1,5 +1,7 @@
 // F16: IEEE half precision. Planes: values, 1 f16 a block of one value.
 
+// include: quant/alone.wgsl
+
 fn four_halves(low: u32, high: u32) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(low), unpack2x16float(high));
 }

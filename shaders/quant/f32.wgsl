@@ -1,5 +1,7 @@
 // F32: the value itself. Planes: values, 1 f32 a block of one value.
 
+// include: quant/alone.wgsl
+
 fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
     let first = planes.x + group * 8u;
     return array<vec4<f32>, 8>(

@@ -4,18 +4,36 @@
 // the f16 d.
 
 // include: quant/iq1.wgsl
+// include: quant/span.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
-    let low = W[planes.x + (group >> 2u)][group & 3u];
-    let high = W[planes.y + (group >> 3u)][(group >> 1u) & 3u] >> (16u * (group & 1u));
+const SPAN: u32 = 4u;
+
+struct Span {
+    low: vec4<u32>,
+    high: vec2<u32>,
+    s: vec2<u32>,
+    d: f32,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
+    let high = W[planes.y + (group >> 3u)];
     let block = W[planes.z + (group >> 4u)];
     let scales = select(block.xy, block.zw, (group & 8u) == 8u);
     let bits = ((scales.x >> 12u) & 15u) | ((scales.x >> 24u) & 0xf0u)
         | ((scales.y >> 4u) & 0xf00u) | ((scales.y >> 16u) & 0xf000u);
-    let whole = unpack2x16float(bits).x;
-    let own = select(scales.x, scales.y, (group & 4u) == 4u) >> (16u * ((group >> 1u) & 1u) + 6u * (group & 1u));
-    let first = whole * f32(((own << 1u) & 14u) + 1u);
-    let second = whole * f32(((own >> 2u) & 14u) + 1u);
+    let later = (group & 4u) == 4u;
+    let own = select(scales.x, scales.y, later);
+    return Span(
+        W[planes.x + (group >> 2u)], select(high.xy, high.zw, later), vec2<u32>(own, own >> 16u), unpack2x16float(bits).x);
+}
+
+fn weights32_of(span: Span, i: u32) -> array<vec4<f32>, 8> {
+    let later = i >= 2u;
+    let low = one_of(span.low, i);
+    let high = select(span.high.x, span.high.y, later) >> (16u * (i & 1u));
+    let own = select(span.s.x, span.s.y, later) >> (6u * (i & 1u));
+    let first = span.d * f32(((own << 1u) & 14u) + 1u);
+    let second = span.d * f32(((own >> 2u) & 14u) + 1u);
     let a = eight_values(low, high, first);
     let b = eight_values(low >> 8u, high >> 4u, first);
     let c = eight_values(low >> 16u, high >> 8u, second);

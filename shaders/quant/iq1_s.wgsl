@@ -4,11 +4,26 @@
 
 // include: quant/halves.wgsl
 // include: quant/iq1.wgsl
+// include: quant/span.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
-    let low = W[planes.y + (group >> 2u)][group & 3u];
-    let high = W[planes.z + (group >> 3u)][(group >> 1u) & 3u] >> (16u * (group & 1u));
-    let scale = half(planes.x, group >> 3u) * f32(((high >> 11u) & 14u) + 1u);
+const SPAN: u32 = 4u;
+
+struct Span {
+    low: vec4<u32>,
+    high: vec2<u32>,
+    d: f32,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
+    let block = group >> 3u;
+    let high = W[planes.z + block];
+    return Span(W[planes.y + (group >> 2u)], select(high.xy, high.zw, (group & 4u) == 4u), half(planes.x, block));
+}
+
+fn weights32_of(span: Span, i: u32) -> array<vec4<f32>, 8> {
+    let low = one_of(span.low, i);
+    let high = select(span.high.x, span.high.y, i >= 2u) >> (16u * (i & 1u));
+    let scale = span.d * f32(((high >> 11u) & 14u) + 1u);
     let delta = (high >> 12u) & 8u;
     let a = eight_values(low, (high & 7u) | delta, scale);
     let b = eight_values(low >> 8u, ((high >> 3u) & 7u) | delta, scale);

@@ -4,18 +4,35 @@
 
 // include: quant/halves.wgsl
 // include: quant/iq2.wgsl
+// include: quant/span.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
-    let low = W[planes.y + (group >> 2u)][group & 3u];
-    let signs = W[planes.z + (group >> 2u)][group & 3u];
+const SPAN: u32 = 4u;
+
+struct Span {
+    low: vec4<u32>,
+    signs: vec4<u32>,
+    high: u32,
+    s: u32,
+    d: f32,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
     let block = W[planes.w + (group >> 3u)];
-    let own = select(block.xz, block.yw, (group & 4u) == 4u) >> vec2<u32>(8u * (group & 3u));  // (high bits, scales)
-    let whole = half(planes.x, group >> 3u);
-    let first = whole * (0.125 + 0.25 * f32(own.y & 15u));
-    let second = whole * (0.125 + 0.25 * f32((own.y >> 4u) & 15u));
-    let a = eight_values((low & 255u) | ((own.x << 8u) & 0x300u), signs, first);
-    let b = eight_values(((low >> 8u) & 255u) | ((own.x << 6u) & 0x300u), signs >> 8u, first);
-    let c = eight_values(((low >> 16u) & 255u) | ((own.x << 4u) & 0x300u), signs >> 16u, second);
-    let d = eight_values((low >> 24u) | ((own.x << 2u) & 0x300u), signs >> 24u, second);
+    let own = select(block.xz, block.yw, (group & 4u) == 4u);
+    let quarter = group >> 2u;
+    return Span(W[planes.y + quarter], W[planes.z + quarter], own.x, own.y, half(planes.x, group >> 3u));
+}
+
+fn weights32_of(span: Span, i: u32) -> array<vec4<f32>, 8> {
+    let low = one_of(span.low, i);
+    let signs = one_of(span.signs, i);
+    let high = span.high >> (8u * i);
+    let s = span.s >> (8u * i);
+    let first = span.d * (0.125 + 0.25 * f32(s & 15u));
+    let second = span.d * (0.125 + 0.25 * f32((s >> 4u) & 15u));
+    let a = eight_values((low & 255u) | ((high << 8u) & 0x300u), signs, first);
+    let b = eight_values(((low >> 8u) & 255u) | ((high << 6u) & 0x300u), signs >> 8u, first);
+    let c = eight_values(((low >> 16u) & 255u) | ((high << 4u) & 0x300u), signs >> 16u, second);
+    let d = eight_values((low >> 24u) | ((high << 2u) & 0x300u), signs >> 24u, second);
     return array<vec4<f32>, 8>(a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]);
 }

@@ -4,6 +4,7 @@
 
 // include: quant/halves.wgsl
 // include: quant/codebook.wgsl
+// include: quant/span.wgsl
 
 const BLOCK_WORDS: u32 = 9u;  // of signs and scales
 const SCALES: u32 = 8u;       // which of them are the scales
@@ -13,16 +14,33 @@ fn four_values(low: u32, high: u32, signs: u32, scale: f32) -> vec4<f32> {
     return scale * with_signs(1.0 + 2.0 * codes, signs);
 }
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
+const SPAN: u32 = 4u;
+
+struct Span {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    high: u32,
+    s: u32,
+    d: f32,
+    signs: u32,  // where they are
+    planes: vec4<u32>,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
     let block = group >> 3u;
-    let pair = W[planes.y + (group >> 1u)];
-    let q = select(pair.xy, pair.zw, (group & 1u) == 1u);
-    let high = W[planes.z + (group >> 4u)][(group >> 2u) & 3u] >> (8u * (group & 3u));
-    let own = block * BLOCK_WORDS + (group & 7u);
-    let signs = W[planes.w + (own >> 2u)][own & 3u];
-    let last = block * BLOCK_WORDS + SCALES;
-    let s = (W[planes.w + (last >> 2u)][last & 3u] >> (4u * (group & 7u))) & 15u;
-    let scale = half(planes.x, block) * f32(2u * s + 1u);
+    let first = planes.y + (group >> 1u);
+    let own = block * BLOCK_WORDS;
+    let s = word(planes.w, own + SCALES) >> (4u * (group & 4u));
+    return Span(
+        W[first], W[first + 1u], word(planes.z, group >> 2u), s, half(planes.x, block), own + (group & 4u), planes);
+}
+
+fn weights32_of(span: Span, i: u32) -> array<vec4<f32>, 8> {
+    let pair = select(span.a, span.b, i >= 2u);
+    let q = select(pair.xy, pair.zw, (i & 1u) == 1u);
+    let high = span.high >> (8u * i);
+    let signs = word(span.planes.w, span.signs + i);
+    let scale = span.d * f32(2u * ((span.s >> (4u * i)) & 15u) + 1u);
     return array<vec4<f32>, 8>(
         four_values(q.x, high << 8u, signs, scale), four_values(q.x >> 8u, high << 7u, signs >> 4u, scale),
         four_values(q.x >> 16u, high << 6u, signs >> 8u, scale),

@@ -4,6 +4,7 @@
 
 // include: quant/halves.wgsl
 // include: quant/codebook.wgsl
+// include: quant/span.wgsl
 
 fn four_values(index: u32, signs: u32, scale: f32) -> vec4<f32> {
     let codes = codes_of_4_bits(entry(index & 255u));
@@ -11,18 +12,29 @@ fn four_values(index: u32, signs: u32, scale: f32) -> vec4<f32> {
     return scale * with_signs(magnitudes, signs);
 }
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
-    let pair = W[planes.y + (group >> 1u)];
-    let q = select(pair.xy, pair.zw, (group & 1u) == 1u);
-    let s = W[planes.z + (group >> 2u)][group & 3u];
-    let scale = half(planes.x, group >> 3u) * (0.25 + 0.5 * f32(s >> 28u));
-    let a = even_signs(s & 127u);
-    let b = even_signs((s >> 7u) & 127u);
-    let c = even_signs((s >> 14u) & 127u);
-    let d = even_signs((s >> 21u) & 127u);
+const SPAN: u32 = 4u;
+
+struct Span {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    s: vec4<u32>,
+    d: f32,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
+    let first = planes.y + (group >> 1u);
+    return Span(W[first], W[first + 1u], W[planes.z + (group >> 2u)], half(planes.x, group >> 3u));
+}
+
+fn weights32_of(span: Span, i: u32) -> array<vec4<f32>, 8> {
+    let pair = select(span.a, span.b, i >= 2u);
+    let q = select(pair.xy, pair.zw, (i & 1u) == 1u);
+    let s = one_of(span.s, i);
+    let scale = span.d * (0.25 + 0.5 * f32(s >> 28u));
+    let signs = even_signs(sevens_in_bytes(s));
     return array<vec4<f32>, 8>(
-        four_values(q.x, a, scale), four_values(q.x >> 8u, a >> 4u, scale),
-        four_values(q.x >> 16u, b, scale), four_values(q.x >> 24u, b >> 4u, scale),
-        four_values(q.y, c, scale), four_values(q.y >> 8u, c >> 4u, scale),
-        four_values(q.y >> 16u, d, scale), four_values(q.y >> 24u, d >> 4u, scale));
+        four_values(q.x, signs, scale), four_values(q.x >> 8u, signs >> 4u, scale),
+        four_values(q.x >> 16u, signs >> 8u, scale), four_values(q.x >> 24u, signs >> 12u, scale),
+        four_values(q.y, signs >> 16u, scale), four_values(q.y >> 8u, signs >> 20u, scale),
+        four_values(q.y >> 16u, signs >> 24u, scale), four_values(q.y >> 24u, signs >> 28u, scale));
 }

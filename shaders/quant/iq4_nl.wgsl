@@ -3,6 +3,7 @@
 
 // include: quant/halves.wgsl
 // include: quant/iq4_table.wgsl
+// include: quant/alone.wgsl
 
 fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
     return iq4(W[planes.y + group], half(planes.x, group));

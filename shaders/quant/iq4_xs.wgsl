@@ -4,13 +4,23 @@
 
 // include: quant/halves.wgsl
 // include: quant/iq4_table.wgsl
+// include: quant/span.wgsl
 
-fn weights32(group: u32, planes: vec4<u32>) -> array<vec4<f32>, 8> {
-    let block = group / 8u;
-    let g = group % 8u;
-    let head = word(planes.x, block * 2u);
-    let low = word(planes.x, block * 2u + 1u) >> (4u * g);
-    let high = head >> (16u + 2u * g);
-    let s = f32((low & 15u) | ((high & 3u) << 4u)) - 32.0;
-    return iq4(W[planes.y + group], unpack2x16float(head).x * s);
+const SPAN: u32 = 8u;
+
+struct Span {
+    scales: vec2<u32>,
+    d: f32,
+    first: u32,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
+    let scales = vec2<u32>(word(planes.x, group / 4u), word(planes.x, group / 4u + 1u));
+    return Span(scales, unpack2x16float(scales.x).x, planes.y + group);
+}
+
+fn weights32_of(span: Span, i: u32) -> array<vec4<f32>, 8> {
+    let low = span.scales.y >> (4u * i);
+    let high = span.scales.x >> (16u + 2u * i);
+    return iq4(W[span.first + i], span.d * (f32((low & 15u) | ((high & 3u) << 4u)) - 32.0));
 }

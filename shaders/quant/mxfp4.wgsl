@@ -3,6 +3,7 @@
 
 // include: quant/halves.wgsl
 // include: quant/fp4_table.wgsl
+// include: quant/alone.wgsl
 
 // 2^(e - 128) is denormal for the two smallest e, and adapters may take a denormal for zero: so it is multiplied in two
 // normal parts, and only a value that is itself denormal can become zero.

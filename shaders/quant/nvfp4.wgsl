@@ -4,6 +4,7 @@
 
 // include: quant/halves.wgsl
 // include: quant/fp4_table.wgsl
+// include: quant/alone.wgsl
 
 // s / 2. The byte 0x7f, which is no number, counts as zero, and the eighth bit as nothing.
 fn half_scale(bits: u32) -> f32 {

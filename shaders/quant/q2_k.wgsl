@@ -3,17 +3,28 @@
 // 64 and i + 96, from its low bits up, and the other 32 hold the other half of the block; scales, f16 d and f16 dmin.
 
 // include: quant/halves.wgsl
-// include: quant/affine.wgsl
+// include: quant/affine_span.wgsl
 
-fn packed32(group: u32, planes: vec4<u32>) -> Packed {
-    let block = group / 8u;
-    let g = group % 8u;
-    let parts = word(planes.x, group / 2u) >> (16u * (g & 1u));
-    let first = planes.y + block * 4u + g / 4u * 2u;
-    let shift = vec4<u32>(2u * (g & 3u));
+const SPAN: u32 = 4u;
+
+struct Span {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    parts: vec2<u32>,
+    d: vec2<f32>,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
+    let first = planes.y + group / 2u;
+    let parts = vec2<u32>(word(planes.x, group / 2u), word(planes.x, group / 2u + 1u));
+    return Span(W[first], W[first + 1u], parts, half_pair(planes.z, group / 8u));
+}
+
+fn packed32_of(span: Span, i: u32) -> Packed {
+    let parts = select(span.parts.x, span.parts.y, i >= 2u) >> (16u * (i & 1u));
+    let shift = vec4<u32>(2u * i);
     let two_bits = vec4<u32>(0x03030303u);
-    let d = half_pair(planes.z, block);
     let s = vec2<f32>((vec2<u32>(parts) >> vec2<u32>(0u, 8u)) & vec2<u32>(15u));
     let t = vec2<f32>((vec2<u32>(parts) >> vec2<u32>(4u, 12u)) & vec2<u32>(15u));
-    return Packed((W[first] >> shift) & two_bits, (W[first + 1u] >> shift) & two_bits, d.x * s, -d.y * t);
+    return Packed((span.a >> shift) & two_bits, (span.b >> shift) & two_bits, span.d.x * s, -span.d.y * t);
 }

@@ -5,25 +5,43 @@
 // k / 4 * 2 on; scales, f16 d.
 
 // include: quant/halves.wgsl
-// include: quant/affine.wgsl
+// include: quant/affine_span.wgsl
 
-fn packed32(group: u32, planes: vec4<u32>) -> Packed {
+const SPAN: u32 = 4u;
+
+struct Span {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    high_a: vec4<u32>,
+    high_b: vec4<u32>,
+    low: vec2<u32>,  // bits of s
+    top: u32,
+    d: f32,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
     let block = group / 8u;
-    let g = group % 8u;
-    let at = 16u * (g & 1u);
-    let low = word(planes.z, block * 3u + ((g >> 1u) & 1u)) >> (at + 4u * (g >> 2u));
-    let top = word(planes.z, block * 3u + 2u) >> (at + 2u * (g >> 1u));
+    let later = group & 4u;  // of the second half of a block
+    let first = planes.y + group / 2u;
+    let high = planes.x + block * 2u;
+    let low = vec2<u32>(word(planes.z, block * 3u), word(planes.z, block * 3u + 1u)) >> vec2<u32>(later);
+    let top = word(planes.z, block * 3u + 2u) >> later;
+    let shift = vec4<u32>(later);
+    return Span(W[first], W[first + 1u], W[high] >> shift, W[high + 1u] >> shift, low, top, half(planes.w, block));
+}
+
+fn packed32_of(span: Span, i: u32) -> Packed {
+    let at = 16u * (i & 1u);
+    let low = select(span.low.x, span.low.y, i >= 2u) >> at;
+    let top = span.top >> (at + (i & 2u));
     let four_bits = (vec2<u32>(low) >> vec2<u32>(0u, 8u)) & vec2<u32>(15u);
     let s = four_bits | (((vec2<u32>(top) >> vec2<u32>(0u, 8u)) & vec2<u32>(3u)) << vec2<u32>(4u));
-    let d = half(planes.w, block) * (vec2<f32>(s) - 32.0);
+    let d = span.d * (vec2<f32>(s) - 32.0);
 
-    let first = planes.y + block * 4u + g / 4u * 2u;
-    let shift = vec4<u32>(2u * (g & 3u));
+    let shift = vec4<u32>(2u * i);
     let two_bits = vec4<u32>(0x03030303u);
     let third = vec4<u32>(0x01010101u);
-    let high_a = (W[planes.x + block * 2u] >> vec4<u32>(g)) & third;
-    let high_b = (W[planes.x + block * 2u + 1u] >> vec4<u32>(g)) & third;
-    let a = ((W[first] >> shift) & two_bits) | (high_a << vec4<u32>(2u));
-    let b = ((W[first + 1u] >> shift) & two_bits) | (high_b << vec4<u32>(2u));
+    let a = ((span.a >> shift) & two_bits) | (((span.high_a >> vec4<u32>(i)) & third) << vec4<u32>(2u));
+    let b = ((span.b >> shift) & two_bits) | (((span.high_b >> vec4<u32>(i)) & third) << vec4<u32>(2u));
     return Packed(a, b, d, -4.0 * d);
 }

@@ -2,6 +2,7 @@
 
 // include: quant/halves.wgsl
 // include: quant/packed.wgsl
+// include: quant/alone.wgsl
 
 fn four_bytes(word: u32) -> vec4<f32> {
     return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));

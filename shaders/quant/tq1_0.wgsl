@@ -4,7 +4,7 @@
 // bytes whose four digits make the last 16 values in the same way; scales, f16 d.
 
 // include: quant/halves.wgsl
-// include: quant/affine.wgsl
+// include: quant/affine_span.wgsl
 
 // 3^n for n up to 4.
 fn power_of_3(n: u32) -> u32 {
@@ -19,18 +19,30 @@ fn digits(bytes: vec4<u32>, factors: vec4<u32>) -> vec4<u32> {
     return (((even * 3u) >> vec4<u32>(8u)) & vec4<u32>(0x00030003u)) | ((odd * 3u) & vec4<u32>(0x03000300u));
 }
 
+const SPAN: u32 = 8u;
+
+struct Span {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    c: vec4<u32>,
+    last: u32,
+    d: vec2<f32>,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
+    let block = group / 8u;
+    let first = planes.x + block * 3u;
+    return Span(W[first], W[first + 1u], W[first + 2u], word(planes.y, block), vec2<f32>(half(planes.z, block)));
+}
+
 // Without a branch, which costs a CPU three times as much: groups 0 to 4 are a digit of 32 bytes each, 5 to 7 two digits
 // of 16, but for the last 16 values.
-fn packed32(group: u32, planes: vec4<u32>) -> Packed {
-    let block = group / 8u;
-    let g = group % 8u;
-    let early = g < 5u;
-    let last = g == 7u;
-    let first = planes.x + block * 3u;
-    let a = W[first + select(2u, 0u, early)];
-    let b = select(W[first + select(2u, 1u, early)], vec4<u32>(word(planes.y, block)), last);
-    let factor_a = vec4<u32>(power_of_3(select(2u * g - 10u, g, early)));
-    let factor_b = select(vec4<u32>(power_of_3(select(2u * g - 9u, g, early))), vec4<u32>(1u, 3u, 9u, 27u), last);
-    let d = vec2<f32>(half(planes.z, block));
-    return Packed(digits(a, factor_a), digits(b, factor_b), d, -d);
+fn packed32_of(span: Span, i: u32) -> Packed {
+    let early = i < 5u;
+    let last = i == 7u;
+    let a = select(span.c, span.a, early);
+    let b = select(select(span.c, span.b, early), vec4<u32>(span.last), last);
+    let factor_a = vec4<u32>(power_of_3(select(2u * i - 10u, i, early)));
+    let factor_b = select(vec4<u32>(power_of_3(select(2u * i - 9u, i, early))), vec4<u32>(1u, 3u, 9u, 27u), last);
+    return Packed(digits(a, factor_a), digits(b, factor_b), span.d, -span.d);
 }

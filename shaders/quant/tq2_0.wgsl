@@ -2,12 +2,23 @@
 // i, i + 32, i + 64 and i + 96, from its low bits up, and the other 32 hold the other half of the block; scales, f16 d.
 
 // include: quant/halves.wgsl
-// include: quant/affine.wgsl
+// include: quant/affine_span.wgsl
 
-fn packed32(group: u32, planes: vec4<u32>) -> Packed {
-    let d = vec2<f32>(half(planes.y, group / 8u));
-    let first = planes.x + group / 4u * 2u;
-    let shift = vec4<u32>(2u * (group & 3u));
+const SPAN: u32 = 4u;
+
+struct Span {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    d: vec2<f32>,
+}
+
+fn span_of(group: u32, planes: vec4<u32>) -> Span {
+    let first = planes.x + group / 2u;
+    return Span(W[first], W[first + 1u], vec2<f32>(half(planes.y, group / 8u)));
+}
+
+fn packed32_of(span: Span, i: u32) -> Packed {
+    let shift = vec4<u32>(2u * i);
     let two_bits = vec4<u32>(0x03030303u);
-    return Packed((W[first] >> shift) & two_bits, (W[first + 1u] >> shift) & two_bits, d, -d);
+    return Packed((span.a >> shift) & two_bits, (span.b >> shift) & two_bits, span.d, -span.d);
 }
