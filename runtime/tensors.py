@@ -7,7 +7,7 @@ blocks hold indices into a codebook, a copy of that lies before the planes.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -69,6 +69,11 @@ def plane_offsets(weight_type: WeightType, blocks: int) -> tuple[int, ...]:
 
 def _align(value: int, alignment: int) -> int:
     return -(-value // alignment) * alignment
+
+
+def _in_bytes(codebook: Codebook, magnitudes: Sequence[int]) -> Codebook:
+    """Entries of four codes of 4 bits as four bytes: the magnitudes that the codes stand for."""
+    return bytes(magnitudes[code] for two in codebook for code in (two & 15, two >> 4))
 
 
 def _by_name(types: Iterable[WeightType]) -> dict[str, WeightType]:
@@ -188,7 +193,7 @@ IQ3_XXS = WeightType(
     block=256,
     bytes=98,
     planes=(Plane("scales", 0, 2), Plane("indices", 2, 64), Plane("signs and scales", 66, 32)),
-    codebook=codebooks.IQ3_XXS,
+    codebook=_in_bytes(codebooks.IQ3_XXS, (4, 12, 20, 28, 36, 44, 52, 62)),
 )
 IQ3_S = WeightType(
     "IQ3_S",
@@ -201,7 +206,7 @@ IQ3_S = WeightType(
         Plane("high bits", 66, 8),
         Plane("signs and scales", 74, 36),
     ),
-    codebook=codebooks.IQ3_S,
+    codebook=_in_bytes(codebooks.IQ3_S, range(1, 17, 2)),
 )
 
 WEIGHT_TYPES = _by_name(

@@ -64,8 +64,8 @@ class LinearKernel:
         bound = {"W": blocks.laid_out(biases), "x": padded(x), **arrays}
         assert isinstance(linear["all_pairs"], int)
         groups = self.groups(linear["all_pairs"], len(x) if rows is None else rows)
-        codebook = codebook_uniform(blocks.type)
-        return gpu.run(kernel, bound, {"linear": linear, "codebook": codebook, **uniforms}, groups)
+        codebook = np.frombuffer(codebook_uniform(blocks.type), np.uint32).tolist()
+        return gpu.run(kernel, bound, {"linear": linear, "codebook": {"words": codebook}, **uniforms}, groups)
 
 
 def padded(x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ..host import Access
 from .buffers import OFFSET_ALIGNMENT, buffer_sizes, place_values
-from .compose import Kernel
+from .compose import Kernel, UniformLayout
 from .plan import WHOLE, BufferRange, Dispatch, Extent
 from .work import Work
 
 Groups = tuple[Extent, Extent, Extent]
+UniformValues: TypeAlias = Mapping[str, object] | bytes
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,15 @@ class Assembly:
         label: str,
         kernel: Kernel,
         bound: Mapping[str, str],
-        uniforms: Mapping[str, Mapping[str, object]],
+        uniforms: Mapping[str, UniformValues],
         groups: Groups,
         layer: int | None,
         work: Work,
     ) -> None:
-        """Add a dispatch. `bound` maps the kernel's names to values or buffers, `uniforms` to the members of each."""
-        ranges = {name: self._uniform(layout.pack(uniforms[name])) for name, layout in kernel.uniforms.items()}
+        """Add a dispatch. `bound` maps the kernel's names to values or buffers, `uniforms` to the members of each, or
+        to the bytes that it is.
+        """
+        ranges = {name: self._uniform(_packed(layout, uniforms[name])) for name, layout in kernel.uniforms.items()}
         full_label = label if layer is None else f"{layer}.{label}"
         self.pending.append(_Pending(full_label, kernel, bound, ranges, groups, layer, work))
 
@@ -82,6 +86,10 @@ class Assembly:
             self.known[data] = BufferRange("uniforms", len(self.uniforms), len(data))
             self.uniforms += data + bytes(-len(data) % OFFSET_ALIGNMENT)
         return self.known[data]
+
+
+def _packed(layout: UniformLayout, values: UniformValues) -> bytes:
+    return values if isinstance(values, bytes) else layout.pack(values)
 
 
 def _range(pending: _Pending, name: str, places: Mapping[str, BufferRange]) -> BufferRange:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Literal
 
 from ..graph import Attention
-from .assembly import Assembly, Groups
+from .assembly import Assembly, Groups, UniformValues
 from .choice import PAGE, Deployment, LinearKernel
 from .compose import Value, composed
 from .fuse import AddProjection, Attend, EmbedRows, FusedOp, GateUp, MakeLogits, ProjectQkv
@@ -321,7 +321,7 @@ class _Lowering:
             "kv": f"kv/{self.d.kv_dtype}.wgsl",
         }
         all_bound = {"x": x, **bound}
-        all_uniforms = dict(uniforms)
+        all_uniforms: dict[str, UniformValues] = dict(uniforms)
         if norm is not None:
             all_bound["parts"] = "sums"
             all_uniforms["norm"] = norm
@@ -374,7 +374,7 @@ class _Lowering:
         includes: Mapping[str, str],
         parameters: Mapping[str, Value],
         bound: Mapping[str, str],
-        uniforms: Mapping[str, Mapping[str, object]],
+        uniforms: Mapping[str, UniformValues],
         groups: Groups,
         layer: int | None = None,
         work: Work = NO_WORK,

@@ -4,8 +4,8 @@ What is larger than a binding may be is divided by rows, and every part gets a b
 """
 
 import math
-import struct
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from ..errors import UnknownWeightType
 from ..graph import Linear
@@ -91,10 +91,11 @@ def plane_starts(weight: WeightSpec) -> tuple[int, ...]:
     return tuple(starts + [0] * (4 - len(starts)))
 
 
-def codebook_uniform(weight_type: WeightType) -> dict[str, object]:
-    """The uniform `Codebook` of codebook_in_uniform.wgsl."""
-    codebook = weight_type.codebook
-    return {"words": struct.unpack(f"<{CODEBOOK_WORDS}I", codebook + bytes(4 * CODEBOOK_WORDS - len(codebook)))}
+@cache
+def codebook_uniform(weight_type: WeightType) -> bytes:
+    """The uniform `Codebook` of codebook_in_uniform.wgsl, as it lies in memory: it is large, so it is made once."""
+    words = (weight_type.codebook[i : i + 4] + bytes(12) for i in range(0, len(weight_type.codebook), 4))
+    return b"".join(words).ljust(16 * CODEBOOK_WORDS, b"\0")
 
 
 def linear_uniform(weight: WeightSpec, first_pair: int, all_pairs: int, first_group: int) -> dict[str, object]:

@@ -1,19 +1,21 @@
-// An entry of a codebook: 16 bits, of 8 codes of 2 bits or 4 codes of 4 bits, the first one lowest. Beside it, what the types
-// that use one have in common: packed signs.
+// What the types that index a codebook have in common. An entry is 16 bits, 8 codes of 2 bits, the first one lowest (IQ1, IQ2),
+// or 4 magnitudes of a byte (IQ3).
 
 // include: <codebook>=quant/codebook_in_weight.wgsl
 
-fn entry(index: u32) -> u32 {
+// The 8 codes of an entry.
+fn codes(index: u32) -> u32 {
     return codebook_word(index >> 1u) >> (16u * (index & 1u));
 }
 
-// The four lowest codes of an entry.
+// The four lowest.
 fn codes_of_2_bits(codes: u32) -> vec4<f32> {
     return vec4<f32>((vec4<u32>(codes) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u));
 }
 
-fn codes_of_4_bits(codes: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<u32>(codes) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u));
+// The 4 magnitudes of an entry.
+fn magnitudes_of_bytes(index: u32) -> vec4<f32> {
+    return vec4<f32>((vec4<u32>(codebook_word(index)) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 
 // Four times eight signs of which the file keeps seven, in bytes: the number of minuses of each is even.

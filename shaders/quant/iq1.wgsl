@@ -5,8 +5,9 @@
 
 // Eight values by the low byte of an index and a nibble: its high 3 bits, and 1 for a negative delta.
 fn eight_values(low: u32, nibble: u32, scale: f32) -> array<vec4<f32>, 2> {
-    let codes = entry((low & 255u) | ((nibble & 7u) << 8u));
-    let offset = select(-0.875, -1.125, (nibble & 8u) == 8u);
+    let eight = codes((low & 255u) | ((nibble & 7u) << 8u));
+    let factor = vec4<f32>(scale);
+    let offset = vec4<f32>(scale * select(-0.875, -1.125, (nibble & 8u) == 8u));
     return array<vec4<f32>, 2>(
-        scale * (codes_of_2_bits(codes) + offset), scale * (codes_of_2_bits(codes >> 8u) + offset));
+        fma(factor, codes_of_2_bits(eight), offset), fma(factor, codes_of_2_bits(eight >> 8u), offset));
 }

@@ -3,14 +3,15 @@
 
 // include: quant/codebook.wgsl
 
-fn magnitudes(codes: u32) -> vec4<f32> {
+// scale * (8 + 16.5 c + 0.5 c^2), which is exact: a scale has 16 bits at most.
+fn magnitudes(codes: u32, scale: f32) -> vec4<f32> {
     let c = codes_of_2_bits(codes);
-    return 8.0 + c * (16.5 + 0.5 * c);
+    return fma(c, fma(c, vec4<f32>(0.5 * scale), vec4<f32>(16.5 * scale)), vec4<f32>(8.0 * scale));
 }
 
 // Eight values by the index of their entry; the lowest bit of `signs` is the first one's.
 fn eight_values(index: u32, signs: u32, scale: f32) -> array<vec4<f32>, 2> {
-    let codes = entry(index);
+    let eight = codes(index);
     return array<vec4<f32>, 2>(
-        scale * with_signs(magnitudes(codes), signs), scale * with_signs(magnitudes(codes >> 8u), signs >> 4u));
+        with_signs(magnitudes(eight, scale), signs), with_signs(magnitudes(eight >> 8u, scale), signs >> 4u));
 }

@@ -10,8 +10,7 @@ const BLOCK_WORDS: u32 = 9u;  // of signs and scales
 const SCALES: u32 = 8u;       // which of them are the scales
 
 fn four_values(low: u32, high: u32, signs: u32, scale: f32) -> vec4<f32> {
-    let codes = codes_of_4_bits(entry((low & 255u) | (high & 256u)));
-    return scale * with_signs(1.0 + 2.0 * codes, signs);
+    return with_signs(scale * magnitudes_of_bytes((low & 255u) | (high & 256u)), signs);
 }
 
 const SPAN: u32 = 4u;

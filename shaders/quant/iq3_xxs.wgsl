@@ -7,9 +7,7 @@
 // include: quant/span.wgsl
 
 fn four_values(index: u32, signs: u32, scale: f32) -> vec4<f32> {
-    let codes = codes_of_4_bits(entry(index & 255u));
-    let magnitudes = 4.0 + 8.0 * codes + select(vec4<f32>(0.0), vec4<f32>(2.0), codes == vec4<f32>(7.0));
-    return scale * with_signs(magnitudes, signs);
+    return with_signs(scale * magnitudes_of_bytes(index & 255u), signs);
 }
 
 const SPAN: u32 = 4u;
