@@ -37,6 +37,7 @@ class WeightType:
     bytes: int
     planes: tuple[Plane, ...]
     codebook: Codebook = field(default=b"", repr=False)  # what a weight's buffer on the GPU begins with
+    codebook_entry: int = 4  # bytes of it that kernels read at once
 
     def __str__(self) -> str:
         return self.name
@@ -71,9 +72,10 @@ def _align(value: int, alignment: int) -> int:
     return -(-value // alignment) * alignment
 
 
-def _in_bytes(codebook: Codebook, magnitudes: Sequence[int]) -> Codebook:
-    """Entries of four codes of 4 bits as four bytes: the magnitudes that the codes stand for."""
-    return bytes(magnitudes[code] for two in codebook for code in (two & 15, two >> 4))
+def _in_bytes(codebook: Codebook, bits: int, magnitudes: Sequence[int]) -> Codebook:
+    """Entries of codes of 2 or 4 bits as bytes: the magnitudes that the codes stand for."""
+    mask = (1 << bits) - 1
+    return bytes(magnitudes[byte >> shift & mask] for byte in codebook for shift in range(0, 8, bits))
 
 
 def _by_name(types: Iterable[WeightType]) -> dict[str, WeightType]:
@@ -164,7 +166,8 @@ IQ2_XXS = WeightType(
     block=256,
     bytes=66,
     planes=(Plane("scales", 0, 2), Plane("indices and signs", 2, 64)),
-    codebook=codebooks.IQ2_XXS,
+    codebook=_in_bytes(codebooks.IQ2_XXS, 2, (8, 25, 43)),
+    codebook_entry=8,
 )
 IQ2_XS = WeightType(
     "IQ2_XS",
@@ -172,7 +175,8 @@ IQ2_XS = WeightType(
     block=256,
     bytes=74,
     planes=(Plane("scales", 0, 2), Plane("indices and signs", 2, 64), Plane("group scales", 66, 8)),
-    codebook=codebooks.IQ2_XS,
+    codebook=_in_bytes(codebooks.IQ2_XS, 2, (8, 25, 43)),
+    codebook_entry=8,
 )
 IQ2_S = WeightType(
     "IQ2_S",
@@ -185,7 +189,8 @@ IQ2_S = WeightType(
         Plane("signs", 34, 32),
         Plane("high bits and scales", 66, 16),
     ),
-    codebook=codebooks.IQ2_S,
+    codebook=_in_bytes(codebooks.IQ2_S, 2, (8, 25, 43)),
+    codebook_entry=8,
 )
 IQ3_XXS = WeightType(
     "IQ3_XXS",
@@ -193,7 +198,7 @@ IQ3_XXS = WeightType(
     block=256,
     bytes=98,
     planes=(Plane("scales", 0, 2), Plane("indices", 2, 64), Plane("signs and scales", 66, 32)),
-    codebook=_in_bytes(codebooks.IQ3_XXS, (4, 12, 20, 28, 36, 44, 52, 62)),
+    codebook=_in_bytes(codebooks.IQ3_XXS, 4, (4, 12, 20, 28, 36, 44, 52, 62)),
 )
 IQ3_S = WeightType(
     "IQ3_S",
@@ -206,7 +211,7 @@ IQ3_S = WeightType(
         Plane("high bits", 66, 8),
         Plane("signs and scales", 74, 36),
     ),
-    codebook=_in_bytes(codebooks.IQ3_S, range(1, 17, 2)),
+    codebook=_in_bytes(codebooks.IQ3_S, 4, range(1, 17, 2)),
 )
 
 WEIGHT_TYPES = _by_name(

@@ -24,7 +24,7 @@ def test_a_codebook_gives_the_values_of_the_gguf_package(weight_type: WeightType
     theirs = getattr(gguf.quants, weight_type.name)
     theirs.init_grid()
     entries, values = theirs.grid_shape
-    if values == 4:  # magnitudes themselves, in bytes
+    if weight_type.name[:3] != "IQ1":  # magnitudes themselves, in bytes
         magnitudes = np.frombuffer(weight_type.codebook, np.uint8).reshape(entries, values)
         np.testing.assert_array_equal(magnitudes, theirs.grid.reshape(entries, values))
         return

@@ -17,7 +17,7 @@ from .tuned import LinearShape, Step
 Types = Mapping[str, WeightType]
 Parts = list[WeightSpec]  # of one linear, in the order of its rows
 
-CODEBOOK_WORDS = 1024  # of the largest codebook
+CODEBOOK_ENTRIES = 1024  # of the largest codebook, as kernels read it
 WHOLE_WORKGROUPS = 64  # rows that are whole workgroups of every kernel of a linear
 
 
@@ -94,8 +94,9 @@ def plane_starts(weight: WeightSpec) -> tuple[int, ...]:
 @cache
 def codebook_uniform(weight_type: WeightType) -> bytes:
     """The uniform `Codebook` of codebook_in_uniform.wgsl, as it lies in memory: it is large, so it is made once."""
-    words = (weight_type.codebook[i : i + 4] + bytes(12) for i in range(0, len(weight_type.codebook), 4))
-    return b"".join(words).ljust(16 * CODEBOOK_WORDS, b"\0")
+    codebook, size = weight_type.codebook, weight_type.codebook_entry
+    entries = (codebook[i : i + size].ljust(16, b"\0") for i in range(0, len(codebook), size))
+    return b"".join(entries).ljust(16 * CODEBOOK_ENTRIES, b"\0")
 
 
 def linear_uniform(weight: WeightSpec, first_pair: int, all_pairs: int, first_group: int) -> dict[str, object]:

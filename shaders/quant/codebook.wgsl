@@ -1,5 +1,5 @@
-// What the types that index a codebook have in common. An entry is 16 bits, 8 codes of 2 bits, the first one lowest (IQ1, IQ2),
-// or 4 magnitudes of a byte (IQ3).
+// What the types that index a codebook have in common. An entry of IQ1 is 16 bits, 8 codes of 2 bits, the first one
+// lowest; of IQ2 and IQ3 it is 8 or 4 magnitudes of a byte.
 
 // include: <codebook>=quant/codebook_in_weight.wgsl
 
@@ -13,9 +13,8 @@ fn codes_of_2_bits(codes: u32) -> vec4<f32> {
     return vec4<f32>((vec4<u32>(codes) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u));
 }
 
-// The 4 magnitudes of an entry.
-fn magnitudes_of_bytes(index: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<u32>(codebook_word(index)) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
+fn four_magnitudes(bytes: u32) -> vec4<f32> {
+    return vec4<f32>((vec4<u32>(bytes) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
 }
 
 // Four times eight signs of which the file keeps seven, in bytes: the number of minuses of each is even.

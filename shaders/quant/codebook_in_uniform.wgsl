@@ -1,4 +1,4 @@
-// The codebook in a uniform, a word in each vec4, which saves arithmetic of addresses. lavapipe gathers from there in half the
+// The codebook in a uniform, an entry in each vec4, which saves arithmetic of addresses. lavapipe gathers from there in half the
 // time that it takes from a storage buffer; on a GPU lanes that ask for different words may have to wait for each other.
 
 struct Codebook {
@@ -9,4 +9,8 @@ struct Codebook {
 
 fn codebook_word(index: u32) -> u32 {
     return codebook.words[index].x;
+}
+
+fn codebook_pair(index: u32) -> vec2<u32> {
+    return codebook.words[index].xy;
 }

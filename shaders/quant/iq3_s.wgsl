@@ -10,7 +10,7 @@ const BLOCK_WORDS: u32 = 9u;  // of signs and scales
 const SCALES: u32 = 8u;       // which of them are the scales
 
 fn four_values(low: u32, high: u32, signs: u32, scale: f32) -> vec4<f32> {
-    return with_signs(scale * magnitudes_of_bytes((low & 255u) | (high & 256u)), signs);
+    return with_signs(scale * four_magnitudes(codebook_word((low & 255u) | (high & 256u))), signs);
 }
 
 const SPAN: u32 = 4u;

@@ -7,7 +7,7 @@
 // include: quant/span.wgsl
 
 fn four_values(index: u32, signs: u32, scale: f32) -> vec4<f32> {
-    return with_signs(scale * magnitudes_of_bytes(index & 255u), signs);
+    return with_signs(scale * four_magnitudes(codebook_word(index & 255u)), signs);
 }
 
 const SPAN: u32 = 4u;
