@@ -173,6 +173,12 @@ def test_types_are_held_against_q4_0_of_the_same_round():
     assert found["IQ1_S"]["bits"] == 2
 
 
+def test_on_a_software_adapter_types_are_held_by_the_processors_time():
+    standard = {**figure("Q4_0", [1.0, 9.0]), "busy": [1.0, 1.0]}
+    disturbed = {**figure("Q2_K", [9.0, 1.0]), "busy": [2.0, 2.0]}
+    assert [each["values"]["median"] for each in figures.types_of([standard, disturbed])] == [1.0, 0.5]
+
+
 def test_each_round_is_begun_by_another():
     assert [in_turn(4, number, 2) for number in range(2)] == [[0, 1, 2, 3], [2, 3, 0, 1]]
     assert {in_turn(30, number, 5)[0] for number in range(5)} == {0, 6, 12, 18, 24}
@@ -203,6 +209,7 @@ def test_a_run_leaves_figures_a_table_and_plots_that_can_be_compared(capsys, mon
         ("135M attention 32", "", 1), ("135M attention 32", "", 32),
     ]  # fmt: skip
     assert all(len(each["samples"]) == 3 and each["seconds"]["low"] > 0 for each in found["figures"])
+    assert all(("busy" in each) == (found["adapter"]["kind"] == "software") for each in found["figures"])
     assert [(each["type"], each["rows"]) for each in found["types"]] == [
         ("Q4_0", 1), ("Q4_0", 32), ("IQ3_S", 1), ("IQ3_S", 32)
     ]  # fmt: skip

@@ -166,16 +166,6 @@ async def measure(options: argparse.Namespace) -> int:
     return 0
 
 
-@dataclass
-class Timed:
-    """A subject's program as a task of a round."""
-
-    program: Repeated
-
-    async def sample(self) -> float:
-        return await self.program.seconds()
-
-
 async def measure_group(
     gpu: Gpu, group: Sequence[Subject], bounds: Sequence[Ceiling], settings: Settings, found: Samples
 ) -> None:
@@ -188,14 +178,15 @@ async def measure_group(
             if time.perf_counter() - told > 10:
                 told = time.perf_counter()
                 say(f"  {i + 1} of {len(group)} compiled")
-        tasks = [*bounds, *map(Timed, programs)]
-        samples: list[list[float]] = [[] for _ in tasks]
+        tasks = [*bounds, *programs]
+        samples: list[list[Any]] = [[] for _ in tasks]
         async for number, task, sample in in_rounds(tasks, settings.rounds):
             samples[task].append(sample)
             if time.perf_counter() - told > 10:
                 told = time.perf_counter()
                 say(f"  round {number + 1} of {settings.rounds}")
-        found.add(group, bounds, samples)
+        rounds = {bound.name: found for bound, found in zip(bounds, samples, strict=False)}
+        found.add(group, samples[len(bounds) :], rounds, software=gpu.adapter.kind == "software")
     finally:
         for program in programs:
             program.close()

@@ -49,7 +49,7 @@ class MultiplyAdds:
     name: str = "multiply_adds_per_second"
 
     async def sample(self) -> float:
-        return LANES * GROUPS * SUMS * UNROLLED * ROUNDS / await self.program.seconds()
+        return LANES * GROUPS * SUMS * UNROLLED * ROUNDS / (await self.program.sample()).seconds
 
 
 @dataclass
@@ -60,7 +60,7 @@ class EmptyDispatch:
     name: str = "empty_dispatch_seconds"
 
     async def sample(self) -> float:
-        return await self.program.seconds()
+        return (await self.program.sample()).seconds
 
 
 async def ceilings(gpu: Gpu, seconds: float, *, copy_bytes: int = COPY_BYTES) -> list[Ceiling]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from bench.peers.figures import spread
 
-from .ceilings import Ceiling
 from .subjects import Subject
+from .timing import Took
 
 STANDARD = "Q4_0"  # what other types are held against
 LEAST = 0.5  # of its bytes a second
@@ -20,13 +20,20 @@ class Samples:
     figures: list[dict[str, Any]] = field(default_factory=list)
     bounds: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, group: Sequence[Subject], bounds: Sequence[Ceiling], samples: Sequence[Sequence[float]]) -> None:
-        """Samples of a group: a list for each bound, then one for each subject."""
-        rounds = {bound.name: list(samples[i]) for i, bound in enumerate(bounds)}
-        for name, found in rounds.items():
+    def add(
+        self,
+        group: Sequence[Subject],
+        samples: Sequence[Sequence[Took]],
+        bounds: Mapping[str, Sequence[float]],
+        *,
+        software: bool,
+    ) -> None:
+        """Samples of each subject of a group, and those of what bounds the adapter in the same rounds."""
+        for name, found in bounds.items():
             self.bounds.setdefault(name, []).extend(found)
-        for subject, seconds in zip(group, samples[len(bounds) :], strict=True):
-            self.figures.append(figure_of(facts_of(subject), seconds, rounds))
+        for subject, took in zip(group, samples, strict=True):
+            figure = figure_of(facts_of(subject), [each.seconds for each in took], bounds)
+            self.figures.append(figure | ({"busy": [each.busy for each in took]} if software else {}))
 
 
 def facts_of(subject: Subject) -> dict[str, Any]:
@@ -96,15 +103,16 @@ def report_of(conditions: Mapping[str, Any], found: Samples) -> dict[str, Any]:
 def types_of(figures: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Each weight type beside Q4_0 in the same place, mode, rows and kernel, in the order of the figures.
 
-    Ratios are of the same round: "bytes" of bytes a second, "values" of weights a second. `slow` says that a type reads
-    its bytes less than half as fast.
+    Ratios are of the same round: "bytes" of bytes a second, "values" of weights a second. On a software adapter they
+    are of the processors' time. `slow` says that a type reads its bytes less than half as fast.
     """
     standards = {_conditions(each): each for each in figures if each["type"] == STANDARD}
     for each in figures:
         standard = standards.get(_conditions(each))
         if standard is None or not each["type"]:
             continue
-        values = [a / b for a, b in zip(standard["samples"], each["samples"], strict=True)]
+        times = "busy" if "busy" in each else "samples"
+        values = [a / b for a, b in zip(standard[times], each[times], strict=True)]
         denser = each["bytes"] / standard["bytes"]
         ratio = spread([denser * value for value in values])
         yield {

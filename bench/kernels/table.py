@@ -32,17 +32,23 @@ def conditions(report: Mapping[str, Any]) -> Iterator[str]:
 
 def types_tables(report: Mapping[str, Any]) -> Iterator[list[str]]:
     """A table for each place where there is more than one type, by the kernels of choice: the first of each mode."""
+    software = report["adapter"]["kind"] == "software"
+    note = "Ratios are of the processors' time, of which others on the machine take nothing." if software else ""
     for place in dict.fromkeys(each["place"] for each in report["types"]):
         here = [each for each in report["types"] if each["place"] == place]
         first = {(each["mode"], each["rows"]): each["variant"] for each in reversed(here)}
         chosen = [each for each in here if each["variant"] == first[each["mode"], each["rows"]]]
         types = list(dict.fromkeys(each["type"] for each in chosen))
         if len(types) > 2:
-            yield list(types_table(place, types, chosen, first))
+            yield list(types_table(place, types, chosen, first, note))
 
 
 def types_table(
-    place: str, types: Sequence[str], figures: Sequence[Mapping[str, Any]], columns: Mapping[tuple[str, int], str]
+    place: str,
+    types: Sequence[str],
+    figures: Sequence[Mapping[str, Any]],
+    columns: Mapping[tuple[str, int], str],
+    note: str,
 ) -> Iterator[str]:
     order = sorted(columns, key=lambda column: column[1])
     found = {(each["type"], each["mode"], each["rows"]): each for each in figures}
@@ -50,7 +56,7 @@ def types_table(
     yield ""
     yield (
         f"GB/s of weights; beside {STANDARD}, of the same round: bytes a second, and values a second. Bold is what "
-        f"reads its bytes less than {LEAST:g} times as fast."
+        f"reads its bytes less than {LEAST:g} times as fast. {note}".rstrip()
     )
     yield ""
     names = [f"{mode} {n} ({columns[mode, n].removesuffix('.wgsl')})" for mode, n in order]

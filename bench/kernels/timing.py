@@ -14,6 +14,17 @@ READ = 16  # bytes that a sample reads back, to know that it is done
 Step = tuple[Any, Any, tuple[int, int, int]]  # pipeline, bind group, workgroups
 
 
+@dataclass(frozen=True)
+class Took:
+    """A sample of one time, by the clock and by the processors' time of this process, both in seconds.
+
+    A software adapter computes in this process: what others on the machine take away, the second does not count.
+    """
+
+    seconds: float
+    busy: float
+
+
 @dataclass
 class Repeated:
     """Dispatches in a row, each behind the one before it, `times` times over."""
@@ -24,12 +35,11 @@ class Repeated:
     times: int
     read: BoundBuffer
 
-    async def seconds(self) -> float:
-        """Of one time."""
-        started = time.perf_counter()
+    async def sample(self) -> Took:
+        started, busy = time.perf_counter(), time.process_time()
         readback = self.gpu.submit(self.program, self.counts, read=self.read)
         await self.gpu.finish_read(readback)
-        return (time.perf_counter() - started) / self.times
+        return Took((time.perf_counter() - started) / self.times, (time.process_time() - busy) / self.times)
 
     def close(self) -> None:
         self.gpu.release(self.program)
@@ -43,10 +53,10 @@ async def repeated(gpu: Gpu, turns: Sequence[Sequence[Step]], place: BoundBuffer
     most = max(1, MOST_DISPATCHES // len(turns[0]))
     read = BoundBuffer(place.buffer, place.offset, READ)
     found = _times(gpu, turns, 1, read)
-    await found.seconds()
+    await found.sample()
     while True:
-        one = await found.seconds()
-        wanted = min(most, math.ceil(seconds / one))
+        one = await found.sample()
+        wanted = min(most, math.ceil(seconds / one.seconds))
         if wanted <= found.times:
             return found
         found.close()
@@ -59,7 +69,7 @@ def _times(gpu: Gpu, turns: Sequence[Sequence[Step]], times: int, read: BoundBuf
     return Repeated(gpu, program, [n for _, _, counts in steps for n in counts], times, read)
 
 
-async def in_rounds(tasks: Sequence[Any], rounds: int) -> AsyncIterator[tuple[int, int, float]]:
+async def in_rounds(tasks: Sequence[Any], rounds: int) -> AsyncIterator[tuple[int, int, Any]]:
     """(round, task, sample) of every task in every round."""
     for number in range(rounds):
         for task in in_turn(len(tasks), number, rounds):
