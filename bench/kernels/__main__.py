@@ -4,8 +4,8 @@ Operations are timed as the planner makes them of a step, alone and over and ove
 of one shape are measured in each round, with the bounds: bytes that the adapter copies a second, multiply-adds a second
 in registers, and the time of an empty dispatch. A JSON file is written, with a table and a plot beside it.
 
-Without options: every weight type for one linear of a 1B model, with every kernel that this adapter may choose; some
-types for the linears of SmolLM2 and of that model, and attention, by the kernels of choice.
+Without options: every weight type for one linear of a 1B model, some of them with every kernel that this adapter may
+choose; these types for the linears of SmolLM2 and of that model, and attention, by the kernels of choice.
 """
 
 import argparse
@@ -134,7 +134,9 @@ def groups(settings: Settings, adapter: Adapter) -> list[list[Subject]]:
     for place in places:
         whole = place == EVERY_TYPE_AT
         types = settings.types or (tuple(WEIGHT_TYPES) if whole else USUAL_TYPES)
-        every = whole if settings.variants is None else settings.variants == "all"
+        every = {kind.name for kind in WEIGHT_TYPES.values() if settings.variants == "all"}
+        if settings.variants is None and whole:
+            every |= {*USUAL_TYPES}
         fitting = [WEIGHT_TYPES[name] for name in types if takes(place, WEIGHT_TYPES[name])]
         found.append(list(subjects([place], fitting, settings.rows, adapter, every_variant=every)))
     return [group for group in found if group]

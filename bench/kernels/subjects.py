@@ -5,7 +5,7 @@ from a file.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -13,9 +13,11 @@ from typing import Any, Literal
 from shaderlm.engine.blueprint import Blueprint, blueprint
 from shaderlm.formats.checkpoint import Checkpoint, TensorInfo
 from shaderlm.host import Adapter
-from shaderlm.planner.choice import Deployment, variants
+from shaderlm.planner.choice import Deployment, candidates, variants
 from shaderlm.planner.lower import Mode
 from shaderlm.planner.plan import Dispatch, Plan
+from shaderlm.planner.tuned import Tuned
+from shaderlm.planner.weights import linear_shape
 from shaderlm.tensors import F32, WeightType
 
 Operation = Literal["qkv", "output", "gate+up", "down", "logits", "attention"]
@@ -137,15 +139,16 @@ def subjects(
     rows: Sequence[int],
     adapter: Adapter,
     *,
-    every_variant: bool,
+    every_variant: Collection[str] = (),
 ) -> Iterator[Subject]:
-    """All that is asked for; `rows` over 8 are a prefill's."""
+    """All that is asked for; `rows` over 8 are a prefill's. Of types in `every_variant` all that may be chosen."""
     for place in places:
         own: Sequence[WeightType | None] = [None] if place.operation == "attention" else types
         for weight_type in own:
             model = blueprint(checkpoint(place.model, weight_type or F32))
+            every = (weight_type or F32).name in every_variant
             for n in rows:
-                yield from _by_variants(place, weight_type, n, model, adapter, every_variant=every_variant)
+                yield from _by_variants(place, weight_type, n, model, adapter, every_variant=every)
 
 
 def _by_variants(
@@ -166,10 +169,18 @@ def deployments(
     operation: Operation, mode: Mode, model: Blueprint, adapter: Adapter
 ) -> Iterator[tuple[str, Deployment]]:
     """Each variant that may be chosen for it, the default first, and a deployment by it."""
-    prefill, decode, attention = variants(adapter)
-    names = attention if operation == "attention" else decode if mode == "decode" else prefill
-    for i, name in enumerate(names):
-        yield name, model.deployment(adapter, CONTEXT, dropped=names[:i])
+    if operation == "attention":
+        names = variants(adapter)[2]
+        for i, name in enumerate(names):
+            yield name, model.deployment(adapter, CONTEXT, dropped=names[:i])
+        return
+    specs = model.specs(model.deployment(adapter, CONTEXT))
+    parts = [spec for name, spec in specs.items() if name.startswith(WEIGHTS[operation])]
+    shape = linear_shape("decode" if mode == "decode" else "prefill", parts)
+    default, *others = candidates(adapter, shape, makes_logits=operation == "logits")
+    yield default, model.deployment(adapter, CONTEXT)
+    for name in others:
+        yield name, model.deployment(adapter, CONTEXT, tuned=(Tuned(shape, name),))
 
 
 def checkpoint(name: str, weight_type: WeightType) -> Checkpoint:
