@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import shaderlm as package
+from bench.kernels import table as kernels_table
 from bench.peers import table
 from command_line import MODEL, CommandLine
 from shaderlm.cli import loading, measuring, report, starting
@@ -15,6 +16,7 @@ from shaderlm.core import Core
 from shaderlm.engine.counting import counted
 from shaderlm.errors import ShaderLMError
 from shaderlm.host import Adapter
+from shaderlm.tensors import WEIGHT_TYPES
 from tiny_model import TINY
 
 RESULTS = Path(__file__).resolve().parent.parent / "bench"
@@ -201,7 +203,18 @@ def is_of_starts(found):
     assert len(list(starting.rows(found["results"]))) > 15
 
 
-KINDS = {"browser": is_of_a_browser, "peers": is_beside_peers, "results": is_of_our_own, "start": is_of_starts}
+def is_of_kernels(found):
+    assert kernels_table.markdown(found).startswith(f"# Kernels on {found['adapter']['name']}")
+    assert {each["type"] for each in found["types"]} == set(WEIGHT_TYPES)
+
+
+KINDS = {
+    "browser": is_of_a_browser,
+    "kernels": is_of_kernels,
+    "peers": is_beside_peers,
+    "results": is_of_our_own,
+    "start": is_of_starts,
+}
 COMMITTED = sorted(RESULTS.glob("results/**/*.json"))
 
 
