@@ -1,9 +1,9 @@
 // Attention of a few rows over the cache, on adapters with small subgroups and where a register is far nearer than memory
-// (CPUs): a subgroup makes up to four heads that share keys and values, for SPLIT positions, with maxima and sums of their own
-// (Dao 2023, flash-decoding); attention_combine.wgsl joins the parts.
+// (CPUs): a subgroup makes QUERIES heads that share keys and values, for SPLIT positions, with maxima and sums of their
+// own (Dao 2023, flash-decoding); attention_combine.wgsl joins the parts.
 //
-//   q         f32 pairs [rows, n_heads, head_dim / 2]
-//   kv        the layer's cache, pairs [page, K or V, n_kv_heads, PAGE, head_dim / 2]
+//   q         f32 fours [rows, n_heads, head_dim / 4]
+//   kv        the layer's cache, eights [page, K or V, n_kv_heads, PAGE, head_dim / 8]
 //   rows      (slot, position, done, output row)
 //   pages     page table, [slots, max_pages]
 //   parts     f32 pairs [rows, n_heads, max_splits, head_dim / 2 + 1]: sum of p * v, then (maximum, sum of p)
@@ -12,7 +12,8 @@
 // exactly SUBGROUP.
 
 // include: <kv>
-// include: attention_four.wgsl
+// include: <queries>
+// include: attention_pages.wgsl
 
 const SPLIT: u32 = 64u;  // parameter: positions a workgroup, whole pages
 
@@ -26,34 +27,52 @@ struct Heads {
     scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<vec2<f32>>;
-@group(0) @binding(1) var<storage, read> kv: array<KvPair>;
+@group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> kv: array<KvEight>;
 @group(0) @binding(2) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> pages: array<u32>;
 @group(0) @binding(4) var<storage, read_write> parts: array<vec2<f32>>;
 @group(0) @binding(5) var<uniform> heads: Heads;
 
-// The part of one of the four: its sums at the lane's pairs, and by lane 0 its maximum and total.
-fn write_part(m: u32, head: u32, split: u32, lane: u32, which: u32, sum: vec4<f32>) {
-    let part = ((m * heads.n_heads + head) * heads.max_splits + split) * (HALF + 1u);
-    for (var s = 0u; s < PAIRS; s++) {
-        let i = lane + s * SUBGROUP;
-        if (i < HALF) {
-            parts[part + i] = vec2<f32>(sum_x[s][which], sum_y[s][which]);
-        }
+fn write_pair(part: u32, s: u32, i: u32, query: u32) {
+    let x = number_of(sums[8u * s + 2u * i], query);
+    parts[part + i] = vec2<f32>(x, number_of(sums[8u * s + 2u * i + 1u], query));
+}
+
+fn write_share(part: u32, s: u32, query: u32, lane: u32) {
+    let eight = lane + s * SUBGROUP;
+    if (eight < EIGHTS) {
+        write_pair(part + 4u * eight, s, 0u, query);
+        write_pair(part + 4u * eight, s, 1u, query);
+        write_pair(part + 4u * eight, s, 2u, query);
+        write_pair(part + 4u * eight, s, 3u, query);
+    }
+}
+
+// The part of a head that starts at this pair: its sums at the lane's values, and by lane 0 its maximum and total.
+fn write_part(part: u32, query: u32, sum: f32, lane: u32) {
+    write_share(part, 0u, query, lane);
+    if (SHARES > 1u) {
+        write_share(part, 1u % SHARES, query, lane);
+    }
+    if (SHARES > 2u) {
+        write_share(part, 2u % SHARES, query, lane);
+    }
+    if (SHARES > 3u) {
+        write_share(part, 3u % SHARES, query, lane);
     }
     if (lane == 0u) {
-        parts[part + HALF] = vec2<f32>(maximum[which], sum[which]);
+        parts[part + HALF] = vec2<f32>(number_of(maximum, query), sum);
     }
 }
 
 @compute @workgroup_size(SUBGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let sharing = heads.n_heads / heads.n_kv_heads;  // heads that share keys and values
-    let tiles = (sharing + 3u) / 4u;
+    let tiles = (sharing + QUERIES - 1u) / QUERIES;
     let kv_head = workgroup.x / tiles;
-    let four = vec4<u32>(workgroup.x % tiles * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
-    let head = kv_head * sharing + min(four, vec4<u32>(sharing - 1u));
+    let query = workgroup.x % tiles * QUERIES;  // the first of this tile's among those that share
+    let head = kv_head * sharing + query;
     let split = workgroup.y;
     let m = workgroup.z;
     let row = rows[m];
@@ -61,24 +80,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let first = max(split * SPLIT, after - min(after, heads.window));
     let end = min((split + 1u) * SPLIT, after);
     if (first < end) {
-        take_queries((m * heads.n_heads + head) * HALF, heads.scale, lane);
+        take_queries((m * heads.n_heads + head) * 2u * EIGHTS, 2u * EIGHTS, sharing - query - 1u, heads.scale, lane);
         let table = heads.page_table + row.x * heads.max_pages;
-        for (var position = first / PAGE * PAGE; position < end; position += PAGE) {
+        for (var position = first / BLOCK * BLOCK; position < end; position += BLOCK) {
             let page = 2u * pages[table + position / PAGE];
-            let k = (page * heads.n_kv_heads + kv_head) * PAGE * HALF;
-            let v = k + heads.n_kv_heads * PAGE * HALF;
-            attend_page(k, v, position, vec4<u32>(first), vec4<u32>(end), lane);
+            let k = ((page * heads.n_kv_heads + kv_head) * PAGE + position % PAGE) * EIGHTS;
+            let v = k + heads.n_kv_heads * PAGE * EIGHTS;
+            attend_block(k, v, position, Positions(first), Positions(end), vec2<u32>(first, end), lane);
         }
         let sum = subgroupAdd(total);
-        write_part(m, head.x, split, lane, 0u, sum);
-        if (four.y < sharing) {
-            write_part(m, head.y, split, lane, 1u, sum);
+        let size = heads.max_splits * (HALF + 1u);  // of a head's parts
+        let part = (m * heads.n_heads + head) * size + split * (HALF + 1u);
+        write_part(part, 0u, number_of(sum, 0u), lane);
+        if (QUERIES > 1u && query + 1u < sharing) {
+            write_part(part + size, 1u % QUERIES, number_of(sum, 1u % QUERIES), lane);
         }
-        if (four.z < sharing) {
-            write_part(m, head.z, split, lane, 2u, sum);
+        if (QUERIES > 2u && query + 2u < sharing) {
+            write_part(part + 2u * size, 2u % QUERIES, number_of(sum, 2u % QUERIES), lane);
         }
-        if (four.w < sharing) {
-            write_part(m, head.w, split, lane, 3u, sum);
+        if (QUERIES > 3u && query + 3u < sharing) {
+            write_part(part + 3u * size, 3u % QUERIES, number_of(sum, 3u % QUERIES), lane);
         }
     }
 }

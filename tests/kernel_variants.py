@@ -47,6 +47,7 @@ def kernel_variants(prologue: str = "", *, every: bool = False) -> dict[str, Ker
         _of_mixed_types(types, prologue),
         _of_head_sizes(prologue),
         _of_tuned_linears(prologue),
+        _of_shared_heads(prologue),
     )
     kernels = [dispatch.kernel for plan in plans for dispatch in plan.dispatches]
     kernels += [*_once_of_each_type(prologue), compose("count_tokens.wgsl"), *_that_lay_weights_out()]
@@ -97,6 +98,13 @@ def _of_tuned_linears(prologue: str) -> Iterator[Plan]:
     steps = {**dict.fromkeys(MATVECS, STEPS[2::3]), LARGE_TILE: STEPS[1:2]}
     for kernel, tried in steps.items():
         yield from _plans(model, {}, f32, "f16", ADAPTERS[0], steps=tried, tuned=kernel, prologue=prologue)
+
+
+def _of_shared_heads(prologue: str) -> Iterator[Plan]:
+    """From one to five heads that share keys and values, decoded."""
+    for sharing, kv, adapter in itertools.product(range(1, 6), KV_DTYPES, ADAPTERS):
+        model, f32 = {"n_heads": 2 * sharing, "n_kv_heads": 2, "n_layers": 1}, WEIGHT_TYPES["F32"]
+        yield from _plans(model, {}, f32, kv, adapter, steps=STEPS[2:3], prologue=prologue)
 
 
 def _plans(

@@ -14,6 +14,7 @@ from reference import Array, attention
 from shaderlm.graph import Rope
 from shaderlm.planner.choice import PAGE, longest_context
 from shaderlm.planner.compose import Kernel, compose, parse, read_shader
+from shaderlm.planner.lower import QUERIES
 from shaderlm.planner.rope_turns import rope_uniform
 
 Floats = NDArray[Any]
@@ -130,17 +131,23 @@ def decoded(gpu: Device, c: Cached) -> Floats:
     return joined(gpu, c, split, c.shape.n_heads)
 
 
-def decoded_by_fours(gpu: Device, c: Cached) -> Floats:
-    """As `decoded`, by attention_decode_broadcast.wgsl."""
+def decoded_together(gpu: Device, c: Cached, queries: int = 3) -> Floats:
+    """As `decoded`, by attention_decode_broadcast.wgsl, `queries` heads at a time."""
     needs_subgroups_of_8(gpu)
+    needs_shares(c.shape)
     sharing = c.shape.n_heads // c.shape.n_kv_heads
     given = {"HEAD_DIM": c.shape.head_dim, "SPLIT": c.shape.split, "SUBGROUP": 8}
-    split = composed("attention_decode_broadcast.wgsl", c.shape, given)
-    return joined(gpu, c, split, c.shape.n_kv_heads * -(-sharing // 4))
+    split = composed("attention_decode_broadcast.wgsl", c.shape, given, queries=QUERIES[queries - 1])
+    return joined(gpu, c, split, c.shape.n_kv_heads * -(-sharing // queries))
 
 
-def composed(file: str, shape: Shape, given: dict[str, int]) -> Kernel:
-    return compose(file, includes={"kv": f"kv/{shape.kv}.wgsl"}, parameters={**given, "PAGE": PAGE})
+def needs_shares(shape: Shape) -> None:
+    if shape.head_dim % 8 or shape.head_dim > 256:
+        pytest.skip("attention_pages.wgsl has no shares for heads of this size")
+
+
+def composed(file: str, shape: Shape, given: dict[str, int], **includes: str) -> Kernel:
+    return compose(file, includes={"kv": f"kv/{shape.kv}.wgsl", **includes}, parameters={**given, "PAGE": PAGE})
 
 
 def joined(gpu: Device, c: Cached, split: Kernel, groups: int) -> Floats:
@@ -185,6 +192,7 @@ def prefilled_by_fours(gpu: Device, c: Cached) -> Floats:
 def in_tiles(gpu: Device, c: Cached) -> Floats:
     """[rows, n_heads, head_dim] of whole tiles of four rows of one slot."""
     needs_subgroups_of_8(gpu)
+    needs_shares(c.shape)
     shape, n = c.shape, len(c.rows)
     stride = shape.n_heads * shape.head_dim // 2 + 3
     kernel = composed("attention_prefill_broadcast.wgsl", shape, {"HEAD_DIM": shape.head_dim, "SUBGROUP": 8})
@@ -202,7 +210,7 @@ def unpadded(y: Floats, shape: Shape) -> Floats:
 
 
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
-EACH = (decoded, decoded_by_fours, prefilled, prefilled_by_fours)
+EACH = (decoded, decoded_together, prefilled, prefilled_by_fours)
 each_kernel = pytest.mark.parametrize("attend", EACH)
 
 
@@ -211,6 +219,15 @@ each_kernel = pytest.mark.parametrize("attend", EACH)
 def test_attention_is_that_of_float64(gpu: Device, attend: Any, shape: Shape) -> None:
     c = cached(shape)
     agree(attend(gpu, c), c.expected, abs=4e-6)
+
+
+@pytest.mark.parametrize("queries", [1, 2, 4])
+@pytest.mark.parametrize(("n_heads", "n_kv_heads"), [(2, 2), (4, 2), (3, 1), (5, 1), (8, 1)])
+def test_heads_are_the_same_bits_however_many_are_made_together(
+    gpu: Device, queries: int, n_heads: int, n_kv_heads: int
+) -> None:
+    c = cached(Shape(n_heads, n_kv_heads, 64, kv="f16", window=100))
+    np.testing.assert_array_equal(decoded_together(gpu, c, queries), decoded_together(gpu, c))
 
 
 @each_kernel

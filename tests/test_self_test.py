@@ -74,7 +74,7 @@ BREAKS = {  # a variant, its file, and what a driver might make of a line of it
     BROADCAST: (BROADCAST, "linear.scale * input_scale", "1.01 * linear.scale * input_scale"),
     "matvec, one lane a pair": ("matvec.wgsl", "linear.scale * input_scale",
                                 "linear.scale * select(1.0, 1.01, TEAM == 1u) * input_scale"),
-    ATTENTION_BROADCAST: ("attention_four.wgsl", "* factor", "* factor * 1.2"),
+    ATTENTION_BROADCAST: ("attention_pages.wgsl", "] * factor;", "] * factor * 1.2;"),
     "attention, 8 lanes": ("attention_decode.wgsl", "heads.scale",
                            "(heads.scale * select(1.0, 1.2, WORKGROUP == 8u))"),
 }  # fmt: skip

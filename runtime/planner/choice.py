@@ -90,8 +90,8 @@ class KernelChoice:
         return "fast" if INT8 in (self.prefill_kernel, *(found.kernel for found in self.tuned)) else "exact"
 
     def broadcasts_attention(self, head_dim: int) -> bool:
-        """Whether attention_four.wgsl makes heads of this size: a lane has room for 16 pairs of four queries."""
-        return head_dim <= 32 * self.attention_subgroup
+        """Whether attention_pages.wgsl makes heads of this size: a lane has room for 32 values of four queries."""
+        return head_dim % 8 == 0 and head_dim <= 32 * self.attention_subgroup
 
     def _tuned(self, shape: LinearShape | None) -> str | None:
         return next((found.kernel for found in self.tuned if found.shape == shape), None)
@@ -181,7 +181,7 @@ def choose_kernels(
         logits_rows=32,
         attention_workgroup=ATTENTION_WORKGROUPS[attention],
         attention_subgroup=lanes if attention == ATTENTION_BROADCAST else 0,
-        split=64 if context <= SHORT_CONTEXT else 256,
+        split=64 if attention != ATTENTION_BROADCAST and context <= SHORT_CONTEXT else 256,
         linear_rate=linear.linear,
         attention_rate=attending.attention,
         sampling_workgroup=16 if adapter.kind == "software" else 256,

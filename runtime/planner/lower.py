@@ -30,6 +30,8 @@ from .work import NO_WORK, Work
 
 Mode = Literal["decode", "prefill", "logits"]
 
+QUERIES = tuple(f"queries/{number}.wgsl" for number in ("one", "two", "three", "four"))  # that attention makes at once
+
 
 def lower(ops: Sequence[FusedOp], types: Types, deployment: Deployment, mode: Mode, rows: int) -> Plan:
     """A plan for `rows` rows: "decode" samples from each, "prefill" from one, "logits" keeps the logits of all."""
@@ -167,7 +169,7 @@ class _Lowering:
     def attend_many_rows(self, a: Attention, heads: Mapping[str, object], bound: Mapping[str, str]) -> None:
         width = a.n_heads * a.head_dim
         four = self.d.choice.broadcasts_attention(a.head_dim)
-        file, parameters = self.attention_kernel("prefill", a, four)
+        file, includes, parameters = self.attention_kernel("prefill", a, four)
         rows = 4 if four else 1  # that a workgroup makes
         y = {"y": self.linear_input("attended", width)}
         work = Work(per_key=rows * 2 * a.head_dim / self.d.choice.attention_rate, window=a.window)
@@ -175,7 +177,7 @@ class _Lowering:
             self.dispatch(
                 "attention",
                 file,
-                {"kv": f"kv/{self.d.kv_dtype}.wgsl"},
+                includes,
                 parameters,
                 {**bound, **y},
                 {"heads": {**heads, "stride": _padded(width) // 2, "first_head": first}},
@@ -185,16 +187,15 @@ class _Lowering:
             )
 
     def attend_few_rows(self, a: Attention, heads: Mapping[str, object], bound: Mapping[str, str]) -> None:
-        sharing = a.n_heads // a.n_kv_heads
-        four = sharing > 1 and self.d.choice.broadcasts_attention(a.head_dim)
-        file, parameters = self.attention_kernel("decode", a, four)
+        four = self.d.choice.broadcasts_attention(a.head_dim)
+        file, includes, parameters = self.attention_kernel("decode", a, four)
         max_splits = -(-self.d.context // self.d.choice.split)
         size = a.n_heads * max_splits * (a.head_dim + 2)
-        groups = a.n_kv_heads * -(-sharing // 4) if four else a.n_heads
+        groups = a.n_kv_heads * _tiles_of_heads(a) if four else a.n_heads
         self.dispatch(
             "attention",
             file,
-            {"kv": f"kv/{self.d.kv_dtype}.wgsl"},
+            includes,
             parameters,
             {**bound, "parts": self.value("attention_parts", size)},
             {"heads": {**heads, "max_splits": max_splits}},
@@ -214,15 +215,19 @@ class _Lowering:
             a.layer,
         )
 
-    def attention_kernel(self, mode: str, a: Attention, four: bool) -> tuple[str, dict[str, Value]]:
-        """The file and its parameters."""
+    def attention_kernel(self, mode: str, a: Attention, four: bool) -> tuple[str, dict[str, str], dict[str, Value]]:
+        """The file, its includes and its parameters."""
         choice = self.d.choice
+        includes = {"kv": f"kv/{self.d.kv_dtype}.wgsl"}
         parameters: dict[str, Value] = {"HEAD_DIM": a.head_dim, "PAGE": PAGE}
-        if mode == "decode" or not four:  # which goes by pages, not by splits, in prefill
+        if mode == "decode" or not four:  # which goes by blocks, not by splits, in prefill
             parameters["SPLIT"] = choice.split
-        if four:
-            return f"attention_{mode}_broadcast.wgsl", parameters | {"SUBGROUP": choice.attention_subgroup}
-        return f"attention_{mode}.wgsl", parameters | {"WORKGROUP": choice.attention_workgroup}
+        if not four:
+            return f"attention_{mode}.wgsl", includes, parameters | {"WORKGROUP": choice.attention_workgroup}
+        if mode == "decode":
+            sharing = a.n_heads // a.n_kv_heads
+            includes["queries"] = QUERIES[-(-sharing // _tiles_of_heads(a)) - 1]
+        return f"attention_{mode}_broadcast.wgsl", includes, parameters | {"SUBGROUP": choice.attention_subgroup}
 
     def add_projection(self, op: AddProjection) -> None:
         width = op.linear.width
@@ -382,6 +387,11 @@ class _Lowering:
         prologue = self.d.prologue if file.endswith("_broadcast.wgsl") else ""
         kernel = self.composed(file, tuple(includes.items()), tuple(parameters.items()), prologue)
         self.assembly.dispatch(label, kernel, bound, uniforms, groups, layer, work)
+
+
+def _tiles_of_heads(a: Attention) -> int:
+    """Workgroups for the heads that share keys and values: each makes up to four."""
+    return -(-a.n_heads // a.n_kv_heads // len(QUERIES))
 
 
 def _padded(width: int) -> int:

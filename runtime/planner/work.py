@@ -21,9 +21,9 @@ class Rates:
 
 
 # On software adapters what two cores gave to SmolLM2, rounded down (lavapipe, Mesa 22.3, the best of 3 for each shape):
-# 5.6e9 to 11.6e9 in matmul_broadcast.wgsl, 1.0e9 to 3.0e9 in matmul_tile.wgsl; in attention 2.1e9 to 2.4e9 by
+# 5.6e9 to 11.6e9 in matmul_broadcast.wgsl, 1.0e9 to 3.0e9 in matmul_tile.wgsl; in attention 6e9 to 12e9 by
 # attention_prefill_broadcast.wgsl, 0.59e9 to 0.66e9 by attention_prefill.wgsl.
-BROADCAST_RATES = Rates(5_000_000_000, 1_500_000_000)
+BROADCAST_RATES = Rates(5_000_000_000, 4_000_000_000)
 SOFTWARE = Rates(1_000_000_000, 500_000_000)
 # On GPUs a tenth of what the weakest of a kind could do at most: 384 lanes at 1.47 GHz are 560e9 (NVIDIA GT 1030), 192
 # at 1.1 GHz 210e9 (Intel UHD 620). A quarter of that in attention, where rows share nothing. Not measured.

@@ -1,0 +1,15 @@
+// Two queries at a time.
+
+const QUERIES: u32 = 2u;
+
+alias Numbers = vec2<f32>;  // one of each query
+alias Positions = vec2<u32>;
+
+// What each query has in component i of its value.
+fn across(values: array<vec4<f32>, QUERIES>, i: u32) -> Numbers {
+    return Numbers(values[0][i], values[1][i]);
+}
+
+fn number_of(numbers: Numbers, query: u32) -> f32 {
+    return numbers[query];
+}
