@@ -78,6 +78,7 @@ class Extent:
 
 
 FEWEST_KEYS = 64  # that workgroups are counted for
+KEYS_STEP = 256  # the least that more keys are rounded up by
 ONE = Extent()
 EVERY_ROW = Extent(rows_per_group=1)
 
@@ -131,8 +132,14 @@ class Plan:
     vocab_size: int
 
     def bucket(self, rows: int, keys: int) -> tuple[int, int]:
-        """Rows and keys rounded up to what workgroups are counted for: so that a long answer needs few tables."""
-        return min(-(-rows // 8) * 8, self.rows), max(FEWEST_KEYS, 1 << (keys - 1).bit_length())
+        """Rows and keys rounded up to what workgroups are counted for: so that a long answer needs few tables.
+
+        Keys go up to a power of two, behind 512 to a multiple of an eighth of it (of KEYS_STEP at least): workgroups
+        that return at once take their time, too, on a CPU.
+        """
+        power = 1 << (keys - 1).bit_length()
+        step = max(KEYS_STEP, power // 8)
+        return min(-(-rows // 8) * 8, self.rows), max(FEWEST_KEYS, min(power, -(-keys // step) * step))
 
     def counts(self, rows: int, keys: int) -> list[int]:
         """x, y, z of every dispatch, for at least `rows` rows of which none sees more than `keys` positions."""

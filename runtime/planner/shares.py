@@ -23,5 +23,5 @@ def head_shares(n_heads: int, rows: int, work: Work, context: int) -> list[tuple
     if len(cut) == 1:
         return [(0, Extent(n_heads))]
     keys = int(DISPATCH_SECONDS / (rows * n_heads * work.per_key))
-    few = 1 << keys.bit_length() - 1 if keys >= FEWEST_KEYS else 0  # workgroups are counted for powers of two
+    few = 1 << keys.bit_length() - 1 if keys >= FEWEST_KEYS else 0  # workgroups are counted for it
     return [(0, Extent(n_heads, up_to_keys=few))] + [(first, Extent(n, above_keys=few)) for first, n in cut]
