@@ -1,4 +1,5 @@
-// Joins the parts that attention_decode.wgsl made: softmax is exact however the keys were split.
+// Joins the parts that attention_decode.wgsl made: softmax is exact however the keys were split. Rows whose keys are one
+// part have their averages already.
 //
 //   parts   f32 pairs [rows, n_heads, max_splits, head_dim / 2 + 1]
 //   rows    (slot, position, done, output row)
@@ -31,6 +32,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first = select(0u, last + 1u - heads.window, last + 1u > heads.window);
     let begin = first / SPLIT;
     let end = last / SPLIT + 1u;
+    if (end - begin == 1u) {
+        return;
+    }
     let base = (m * heads.n_heads + head) * heads.max_splits * (half + 1u);
 
     var maximum = -3.0e38;

@@ -6,6 +6,7 @@
 //   rows      (slot, position, done, output row)
 //   pages     page table, [slots, max_pages]
 //   parts     f32 pairs [rows, n_heads, max_splits, head_dim / 2 + 1]: sum of p * v, then (maximum, sum of p)
+//   y         f32 pairs [rows, stride], head after head: of rows whose keys are one part, which needs no joining
 //
 // Split boundaries are multiples of SPLIT positions, whatever the length. Needs no feature.
 
@@ -24,6 +25,7 @@ struct Heads {
     page_table: u32,
     max_splits: u32,
     window: u32,  // positions that a row sees
+    stride: u32,  // pairs a row of y
     scale: f32,
 }
 
@@ -32,7 +34,8 @@ struct Heads {
 @group(0) @binding(2) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> pages: array<u32>;
 @group(0) @binding(4) var<storage, read_write> parts: array<vec2<f32>>;
-@group(0) @binding(5) var<uniform> heads: Heads;
+@group(0) @binding(5) var<storage, read_write> y: array<vec2<f32>>;
+@group(0) @binding(6) var<uniform> heads: Heads;
 
 var<workgroup> scores: array<f32, SPLIT>;
 
@@ -85,10 +88,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 sums[s] += p * kv_unpack(kv[v + min(lane + s * WORKGROUP, half - 1u)]);
             }
         }
+        let alone = first / SPLIT == last / SPLIT;
         let out = ((m * heads.n_heads + head) * heads.max_splits + split) * (half + 1u);
         for (var s = 0u; s < PAIRS; s++) {
             let i = lane + s * WORKGROUP;
-            if (i < half) {
+            if (i < half && alone) {
+                y[m * heads.stride + head * half + i] = sums[s] / total;
+            } else if (i < half) {
                 parts[out + i] = sums[s];
             }
         }

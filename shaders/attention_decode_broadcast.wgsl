@@ -7,6 +7,7 @@
 //   rows      (slot, position, done, output row)
 //   pages     page table, [slots, max_pages]
 //   parts     f32 pairs [rows, n_heads, max_splits, head_dim / 2 + 1]: sum of p * v, then (maximum, sum of p)
+//   y         f32 pairs [rows, stride], head after head: of rows whose keys are one part, which needs no joining
 //
 // Split boundaries are multiples of SPLIT positions, whatever the length. Needs the feature subgroups with subgroups of
 // exactly SUBGROUP.
@@ -24,6 +25,7 @@ struct Heads {
     page_table: u32,
     max_splits: u32,
     window: u32,  // positions that a row sees
+    stride: u32,  // pairs a row of y
     scale: f32,
 }
 
@@ -32,37 +34,46 @@ struct Heads {
 @group(0) @binding(2) var<storage, read> rows: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> pages: array<u32>;
 @group(0) @binding(4) var<storage, read_write> parts: array<vec2<f32>>;
-@group(0) @binding(5) var<uniform> heads: Heads;
+@group(0) @binding(5) var<storage, read_write> y: array<vec2<f32>>;
+@group(0) @binding(6) var<uniform> heads: Heads;
 
-fn write_pair(part: u32, s: u32, i: u32, query: u32) {
+var<private> alone: bool;  // whether the row's keys are one part
+
+// Sums of a head to its part, which starts at this pair; or averages to y.
+fn write_pair(pair: u32, s: u32, i: u32, query: u32) {
     let x = number_of(sums[8u * s + 2u * i], query);
-    parts[part + i] = vec2<f32>(x, number_of(sums[8u * s + 2u * i + 1u], query));
+    let sum = vec2<f32>(x, number_of(sums[8u * s + 2u * i + 1u], query));
+    if (alone) {
+        y[pair + i] = sum / number_of(total, query);
+    } else {
+        parts[pair + i] = sum;
+    }
 }
 
-fn write_share(part: u32, s: u32, query: u32, lane: u32) {
+fn write_share(pair: u32, s: u32, query: u32, lane: u32) {
     let eight = lane + s * SUBGROUP;
     if (eight < EIGHTS) {
-        write_pair(part + 4u * eight, s, 0u, query);
-        write_pair(part + 4u * eight, s, 1u, query);
-        write_pair(part + 4u * eight, s, 2u, query);
-        write_pair(part + 4u * eight, s, 3u, query);
+        write_pair(pair + 4u * eight, s, 0u, query);
+        write_pair(pair + 4u * eight, s, 1u, query);
+        write_pair(pair + 4u * eight, s, 2u, query);
+        write_pair(pair + 4u * eight, s, 3u, query);
     }
 }
 
-// The part of a head that starts at this pair: its sums at the lane's values, and by lane 0 its maximum and total.
-fn write_part(part: u32, query: u32, sum: f32, lane: u32) {
-    write_share(part, 0u, query, lane);
+// What was made of a head; the maximum and the total of a part by lane 0.
+fn write_head(pair: u32, query: u32, lane: u32) {
+    write_share(pair, 0u, query, lane);
     if (SHARES > 1u) {
-        write_share(part, 1u % SHARES, query, lane);
+        write_share(pair, 1u % SHARES, query, lane);
     }
     if (SHARES > 2u) {
-        write_share(part, 2u % SHARES, query, lane);
+        write_share(pair, 2u % SHARES, query, lane);
     }
     if (SHARES > 3u) {
-        write_share(part, 3u % SHARES, query, lane);
+        write_share(pair, 3u % SHARES, query, lane);
     }
-    if (lane == 0u) {
-        parts[part + HALF] = vec2<f32>(number_of(maximum, query), sum);
+    if (lane == 0u && !alone) {
+        parts[pair + HALF] = vec2<f32>(number_of(maximum, query), number_of(total, query));
     }
 }
 
@@ -77,7 +88,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let m = workgroup.z;
     let row = rows[m];
     let after = row.y + 1u;
-    let first = max(split * SPLIT, after - min(after, heads.window));
+    let seen_from = after - min(after, heads.window);
+    let first = max(split * SPLIT, seen_from);
     let end = min((split + 1u) * SPLIT, after);
     if (first < end) {
         take_queries((m * heads.n_heads + head) * 2u * EIGHTS, 2u * EIGHTS, sharing - query - 1u, heads.scale, lane);
@@ -88,18 +100,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let v = k + heads.n_kv_heads * PAGE * EIGHTS;
             attend_block(k, v, position, Positions(first), Positions(end), vec2<u32>(first, end), lane);
         }
-        let sum = subgroupAdd(total);
-        let size = heads.max_splits * (HALF + 1u);  // of a head's parts
+        total = subgroupAdd(total);
+        alone = seen_from / SPLIT == row.y / SPLIT;
+        let size = select(heads.max_splits * (HALF + 1u), HALF, alone);  // pairs from head to head
         let part = (m * heads.n_heads + head) * size + split * (HALF + 1u);
-        write_part(part, 0u, number_of(sum, 0u), lane);
+        let pair = select(part, m * heads.stride + head * HALF, alone);
+        write_head(pair, 0u, lane);
         if (QUERIES > 1u && query + 1u < sharing) {
-            write_part(part + size, 1u % QUERIES, number_of(sum, 1u % QUERIES), lane);
+            write_head(pair + size, 1u % QUERIES, lane);
         }
         if (QUERIES > 2u && query + 2u < sharing) {
-            write_part(part + 2u * size, 2u % QUERIES, number_of(sum, 2u % QUERIES), lane);
+            write_head(pair + 2u * size, 2u % QUERIES, lane);
         }
         if (QUERIES > 3u && query + 3u < sharing) {
-            write_part(part + 3u * size, 3u % QUERIES, number_of(sum, 3u % QUERIES), lane);
+            write_head(pair + 3u * size, 3u % QUERIES, lane);
         }
     }
 }

@@ -192,26 +192,28 @@ class _Lowering:
         max_splits = -(-self.d.context // self.d.choice.split)
         size = a.n_heads * max_splits * (a.head_dim + 2)
         groups = a.n_kv_heads * _tiles_of_heads(a) if four else a.n_heads
+        width = a.n_heads * a.head_dim
+        y = {"y": self.linear_input("attended", width)}
+        stride = {"stride": _padded(width) // 2}
         self.dispatch(
             "attention",
             file,
             includes,
             parameters,
-            {**bound, "parts": self.value("attention_parts", size)},
-            {"heads": {**heads, "max_splits": max_splits}},
+            {**bound, "parts": self.value("attention_parts", size), **y},
+            {"heads": {**heads, **stride, "max_splits": max_splits}},
             (Extent(groups), Extent(keys_per_group=self.d.choice.split), EVERY_ROW),
             a.layer,
         )
-        width = a.n_heads * a.head_dim
-        joined = {"n_heads": a.n_heads, "max_splits": max_splits, "window": heads["window"]}
+        joined = {"n_heads": a.n_heads, "max_splits": max_splits, "window": heads["window"], **stride}
         self.dispatch(
             "combine",
             "attention_combine.wgsl",
             {},
             {"HEAD_DIM": a.head_dim, "SPLIT": self.d.choice.split, "WORKGROUP": self.d.choice.attention_workgroup},
-            {"parts": "attention_parts", "rows": "rows", "y": self.linear_input("attended", width)},
-            {"heads": {**joined, "stride": _padded(width) // 2}},
-            (Extent(a.n_heads), EVERY_ROW, ONE),
+            {"parts": "attention_parts", "rows": "rows", **y},
+            {"heads": joined},
+            (Extent(a.n_heads, above_keys=self.d.choice.split), EVERY_ROW, ONE),
             a.layer,
         )
 
