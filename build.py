@@ -12,6 +12,7 @@
   python3 build.py bench headers              measure how fast headers of model files are parsed
   python3 build.py bench browser [FILE.json]  measure starts and steps in Chromium
   python3 build.py bench kernels [options]    measure each kernel by weight type and shape, as a roofline
+  python3 build.py bench shapes [options]     measure models of usual sizes with random weights, against their roofline
   python3 build.py bench --peers [options]    measure beside llama.cpp, on the same adapter (`--help` has the options)
   python3 build.py bench --compare BASE.json [NEW.json]
                                               tell what changed between two runs, beyond their spread
@@ -98,7 +99,12 @@ def bench(words: list[str]) -> int:
         make_site()
         fetch_model()
         return call_in_front([str(PYTHON), str(ROOT / "bench/browser.py"), *words[1:]])
-    modules = {"kernels": "bench.kernels", "--compare": "bench.compare", "--peers": "bench.peers"}
+    modules = {
+        "kernels": "bench.kernels",
+        "shapes": "bench.shapes",
+        "--compare": "bench.compare",
+        "--peers": "bench.peers",
+    }
     if words and words[0] in modules:
         prepare("bench")
         return call_in_front(module(modules[words[0]], *words[1:]))
