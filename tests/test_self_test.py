@@ -125,6 +125,19 @@ def test_an_adapter_on_which_nothing_is_right_is_refused(gpu: Device, break_kern
         dropped(gpu, F16)
 
 
+@pytest.mark.parametrize("parts", ["one part", "several parts"])
+def test_attention_is_tried_in_one_part_and_in_several(gpu: Device, break_kernel: Any, parts: str) -> None:
+    if parts == "several parts":
+        break_kernel("attention_combine.wgsl", "= sum / total;", "= 1.5 * sum / total;")
+        wrong = "after a token logit"
+    else:
+        break_kernel("attention_decode.wgsl", "sums[s] / total", "1.5 * sums[s] / total")
+        break_kernel("attention_decode_broadcast.wgsl", "sum / number_of", "1.5 * sum / number_of")
+        wrong = "after a token behind a short prompt logit"
+    with pytest.raises(UnsuitableAdapter, match=wrong):
+        dropped(gpu, F16)
+
+
 def test_what_was_dropped_is_never_the_last_of_its_kind(gpu: Device) -> None:
     adapter = gpu.gpu.adapter
     everything_but_one = {name for names in variants(adapter) for name in names[:-1]}

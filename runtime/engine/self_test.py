@@ -7,12 +7,12 @@ the adapter is refused: an error is better than gibberish.
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import KernelError, UnsuitableAdapter
 from ..host import Adapter, Gpu, Store
 from ..log import event
-from ..planner.choice import Arithmetic, KvDtype, choose_kernels, variants
+from ..planner.choice import PAGE, Arithmetic, KvDtype, choose_kernels, variants
 from ..planner.compose import shaders_digest
 from ..planner.memory import binding_limit
 from ..planner.trials import subjects
@@ -23,8 +23,9 @@ from .decode import Decoder
 from .engine import Engine
 from .known_answers import EVERY, KNOWN
 from .known_model import NEXT, PROMPT, known_model
-from .prefill import prefill_and_sample
+from .prefill import prefill, prefill_and_sample
 from .programs import LoadedPlan
+from .sequence import Sequence as LiveSequence
 
 TOLERANCES = {"f16": 3e-2, "f32": 2e-3, "fast": 6e-2}  # of the largest known logit
 CONTEXT = 64
@@ -140,6 +141,7 @@ async def _what_is_wrong(gpu: Gpu, case: Case, dropped: Collection[str], tuned: 
         )
     except KernelError as error:
         return str(error)
+    _split_by_pages(engine)
     try:
         return await _difference(engine, case.weight_type, case.tolerance)
     except KernelError as error:
@@ -148,19 +150,53 @@ async def _what_is_wrong(gpu: Gpu, case: Case, dropped: Collection[str], tuned: 
         engine.close()
 
 
+def _split_by_pages(engine: Engine) -> None:
+    """Let decode attend in parts that are small enough for the known prompt to have two, which are joined."""
+    choice = replace(engine.deployment.choice, split=PAGE)
+    engine.deployment = replace(engine.deployment, choice=choice)
+
+
 async def _difference(engine: Engine, weight_type: WeightType, tolerance: float) -> str | None:
     known = KNOWN[weight_type.name]
-    sequence = engine.open_sequence()
-    engine.set_tokens(sequence, PROMPT)
-    engine.set_neutral_sampling(sequence)
+    last = await _after_prompt(engine, PROMPT)
+    after = await _after_token(engine, PROMPT, NEXT)
+    first = PROMPT[: PAGE - 1]  # with the token behind it one part, which is not joined
+    alone, by_prompt = await _after_token(engine, first, NEXT), await _after_prompt(engine, (*first, NEXT))
+    return (
+        _differs("a prompt", last[::EVERY], _numbers(known.last), tolerance)
+        or _differs("a token", after[::EVERY], _numbers(known.after), tolerance)
+        or _differs("a token behind a short prompt", alone[::EVERY], by_prompt[::EVERY], tolerance)
+    )
+
+
+async def _after_prompt(engine: Engine, tokens: Sequence[int]) -> list[float]:
+    """Logits after the last of the tokens, all of which are prefilled."""
+    sequence = _begun(engine, tokens)
     await prefill_and_sample(engine, sequence)
-    rows = engine.deployment.choice.prefill_rows
-    last = await _logits(engine, await engine.plan("prefill", rows))
-    engine.set_tokens(sequence, [*PROMPT, NEXT])
+    engine.close_sequence(sequence, keep=False)
+    return await _logits(engine, await engine.plan("prefill", engine.deployment.choice.prefill_rows))
+
+
+async def _after_token(engine: Engine, tokens: Sequence[int], token: int) -> list[float]:
+    """Logits after one more token, which a decode step computes."""
+    sequence = _begun(engine, tokens)
+    await prefill(engine, sequence)
+    engine.set_tokens(sequence, [*tokens, token])
     decoder = await Decoder.open(engine, [sequence])
     await decoder.read(decoder.submit())
-    after = await _logits(engine, decoder.plan)
-    return _differs("a prompt", last, known.last, tolerance) or _differs("a token", after, known.after, tolerance)
+    engine.close_sequence(sequence, keep=False)
+    return await _logits(engine, decoder.plan)
+
+
+def _begun(engine: Engine, tokens: Sequence[int]) -> LiveSequence:
+    sequence = engine.open_sequence()
+    engine.set_tokens(sequence, tokens)
+    engine.set_neutral_sampling(sequence)
+    return sequence
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in text.split()]
 
 
 async def _logits(engine: Engine, plan: LoadedPlan) -> list[float]:
@@ -170,14 +206,13 @@ async def _logits(engine: Engine, plan: LoadedPlan) -> list[float]:
     return list(memoryview(data).cast("f"))
 
 
-def _differs(what: str, logits: list[float], known: str, tolerance: float) -> str | None:
-    """The worst logit, in words, if it is further than `tolerance` of the largest known one from what is known."""
-    right = [float(number) for number in known.split()]
-    errors = [abs(a - b) if a == a else float("inf") for a, b in zip(logits[::EVERY], right, strict=True)]
+def _differs(what: str, found: Sequence[float], right: Sequence[float], tolerance: float) -> str | None:
+    """The worst of each EVERYth logit, in words, if it is off by more than `tolerance` of the largest right one."""
+    errors = [abs(a - b) if a == a else float("inf") for a, b in zip(found, right, strict=True)]
     worst = max(range(len(errors)), key=errors.__getitem__)
     if errors[worst] <= tolerance * max(map(abs, right)):
         return None
-    return f"after {what} logit {EVERY * worst} is {logits[EVERY * worst]:.4f}, not {right[worst]:.4f}"
+    return f"after {what} logit {EVERY * worst} is {found[worst]:.4f}, not {right[worst]:.4f}"
 
 
 def _read(data: bytes | None) -> Finds:
