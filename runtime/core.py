@@ -275,7 +275,7 @@ def provenance_of(engine: Engine) -> Provenance:
         adapter.driver,
         version("shaderlm"),
         deployment.kv_dtype,
-        deployment.choice.arithmetic,
+        engine.model.arithmetic(deployment),
         deployment.choice,
     )
 

@@ -6,8 +6,8 @@
 //
 // Each of 64 lanes unpacks 32 weights and rounds 16 values of a row of x, both to workgroup memory; then each of 8 x 8 lanes
 // makes 4 pairs x 4 rows. Sums of 16 products are exact, what scales them is f32. The least of a type's values is not 0 but
-// m, which is multiplied by the sum of the rounded x, so that the error is that of x and no larger. Needs the language
-// feature packed_4x8_integer_dot_product; rows in whole tiles of 32.
+// m, which is multiplied by the sum of the rounded x, so that the error is that of x and no larger. What is no number may
+// become one. Needs the language feature packed_4x8_integer_dot_product; rows in whole tiles of 32.
 
 // include: linear.wgsl
 // include: <quant>

@@ -12,7 +12,9 @@ from agreement import agree
 from engines import Logits, all_logits, decode_forced, opened
 from gpu import Device
 from plans import CPU, GPU
+from shaderlm.engine.blueprint import blueprint
 from shaderlm.engine.engine import Engine
+from shaderlm.engine.known_model import known_model
 from shaderlm.planner.choice import (
     BROADCAST,
     DECODE_ROWS,
@@ -39,15 +41,15 @@ def fast(gpu: Device, path: Path, **options: Any) -> Any:
 
 def test_it_is_chosen_where_it_is_asked_for_and_can_run() -> None:
     asked = choose_kernels(WITH_DOT, 512, arithmetic="fast")
-    assert (asked.prefill_kernel, asked.arithmetic) == (INT8, "fast")
+    assert asked.prefill_kernel == INT8
     for choice in (choose_kernels(WITH_DOT, 512), choose_kernels(GPU, 512, arithmetic="fast")):
-        assert (choice.prefill_kernel, choice.arithmetic) == (TILE, "exact")
+        assert choice.prefill_kernel == TILE
 
 
 def test_a_cpu_keeps_the_kernel_that_is_faster_there() -> None:
     adapter = replace(CPU, features=CPU.features | {PACKED_DOT})
     choice = choose_kernels(adapter, 512, arithmetic="fast")
-    assert (choice.prefill_kernel, choice.arithmetic) == (BROADCAST, "exact")
+    assert choice.prefill_kernel == BROADCAST
     assert choose_kernels(adapter, 512, {BROADCAST}, "fast").prefill_kernel == INT8
 
 
@@ -83,10 +85,17 @@ def test_weights_without_bytes_are_computed_exactly(gpu: Device) -> None:
         np.testing.assert_array_equal(all_logits(engine, ids), exact)
 
 
+@pytest.mark.parametrize(("weight_type", "told"), [("Q4_0", "fast"), ("IQ2_S", "exact"), ("F16", "exact")])
+def test_what_is_told_is_what_runs(weight_type: str, told: str) -> None:
+    """Weights without bytes are computed exactly, whatever was asked for."""
+    model = blueprint(known_model(WEIGHT_TYPES[weight_type]))
+    assert model.arithmetic(model.deployment(WITH_DOT, 64, arithmetic="fast")) == told
+    assert model.arithmetic(model.deployment(WITH_DOT, 64)) == "exact"
+
+
 def test_an_answer_says_which_arithmetic_made_it() -> None:
     with shaderlm.load(TINY, arithmetic="fast") as model:
-        by = model.complete("Once", max_tokens=2).provenance
-    assert by.arithmetic == by.kernels.arithmetic == ("fast" if by.kernels.prefill_kernel == INT8 else "exact")
+        assert model.complete("Once", max_tokens=2).provenance.arithmetic == "exact", "the tiny model has no bytes"
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_a_run_measures_what_it_can_and_says_what_it_cannot(
     assert all(
         seconds > 0 for seconds in (*measured["step"].values(), measured["prompt"], measured["roofline_seconds"])
     )
-    assert measured["dispatches"] == 6 * SMALL.n_layers + 4
+    assert measured["dispatches"] <= 5 * SMALL.n_layers + 4, "short texts join no parts of attention"
     assert left_out["left_out"] == "its rows are no whole blocks of 256"
     shown = capsys.readouterr().out
     assert "| small Q4_0 |" in shown

@@ -10,6 +10,7 @@ from gpu import Device
 from shaderlm.core import Core
 from shaderlm.errors import KernelError, TokenizerError
 from shaderlm.host import KernelSource, at_once
+from shaderlm.hosts.native.c_types import parse_quickly
 from shaderlm.hosts.native.compiling import Ahead
 from shaderlm.hosts.native.thread import beside
 from shaderlm.planner.compose import compose
@@ -117,9 +118,9 @@ def test_the_stages_of_a_start_are_noted_in_order() -> None:
 
 
 def test_c_types_parsed_quickly_are_those_of_the_whole_header() -> None:
-    """`parse_quickly` has been called: every adapter that tests find has come behind it."""
     from wgpu.backends.wgpu_native import ffi
 
+    parse_quickly()
     assert "_parse" in vars(ffi._parser)
     for name in ("WGPUBuffer", "WGPULimits *", "WGPUCommandBuffer[3]", "uint64_t", "struct WGPUChainedStruct *"):
         assert ffi._parser.parse_type(name) == plainly(ffi._parser, name)

@@ -230,7 +230,7 @@ def test_a_prefill_that_is_chosen_to_round_is_close_to_one_that_does_not(gpu: De
         exact = start(engine, tokens)[2]
     tuned = every_linear(small, gpu, "prefill", (INT8,))
     with opened(gpu.gpu, small, arithmetic="fast", tuned=tuned) as engine:
-        assert engine.deployment.choice.arithmetic == "fast"
+        assert engine.model.arithmetic(engine.deployment) == "fast"
         rounded = start(engine, tokens)[2]
     assert 0 < np.abs(rounded - exact).max() < 0.1 * np.abs(exact).max()
 

@@ -27,6 +27,7 @@ from shaderlm.errors import ShaderLMError
 from shaderlm.host import Adapter, Gpu
 from shaderlm.hosts.native.adapters import choose, find_adapters
 from shaderlm.hosts.native.gpu import NativeGpu
+from shaderlm.planner.choice import DECODE_ROWS
 from shaderlm.tensors import WEIGHT_TYPES
 from tools.steps import ROOT, Stop, say
 
@@ -83,7 +84,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--places", type=listed, metavar="P,...", help="as in 135M:qkv,1B:down,135M:attention:512")
     parser.add_argument("--rows", type=numbers, default=usual.rows, metavar="N,...", help="over 8: a prefill's")
     parser.add_argument("--variants", choices=("all", "default"), help="kernels that could be chosen, or that are")
-    parser.add_argument("--rounds", type=int, default=usual.rounds, metavar="N", help=f"default {usual.rounds}")
+    parser.add_argument("--rounds", type=positive, default=usual.rounds, metavar="N", help=f"default {usual.rounds}")
     parser.add_argument("--milliseconds", type=float, default=usual.milliseconds, help="that a sample takes")
     parser.add_argument("--adapter", metavar="A", help="index or part of its name")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="the table and the plots lie beside it")
@@ -95,7 +96,21 @@ def listed(text: str) -> tuple[str, ...]:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    return tuple(sorted({int(each) for each in text.split(",") if int(each) > 0}))
+    found = sorted({int(each) for each in text.split(",")})
+    wrong = [n for n in found if n not in DECODE_ROWS and (n < 32 or n % 32)]
+    if wrong:
+        raise argparse.ArgumentTypeError(f"steps have {listing(DECODE_ROWS)} rows or, of a prefill, multiples of 32")
+    return tuple(found)
+
+
+def listing(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
 
 
 def names(known: Any) -> Any:
@@ -153,6 +168,8 @@ async def measure(options: argparse.Namespace) -> int:
     try:
         bounds = await ceilings(gpu, settings.seconds)
         asked = groups(settings, gpu.adapter)
+        if not asked:
+            raise Stop("nothing is left to time: no such weight has rows that are whole blocks of such a type")
         for i, group in enumerate(asked):
             say(f"{i + 1} of {len(asked)}: {group[0].place} {group[0].shape}, {len(group)} to time")
             await measure_group(gpu, group, bounds, settings, found)

@@ -48,7 +48,7 @@ def facts_of(subject: Subject) -> dict[str, Any]:
         "rows": rows,
         "variant": subject.variant,
         "kernels": subject.kernels,
-        "dispatches": len(subject.dispatches),
+        "dispatches": subject.dispatched,
         "bytes": subject.bytes_read,
         "multiply_adds": subject.multiply_adds,
     }

@@ -101,6 +101,11 @@ class Subject:
         return [extent.count(*bucket) for each in self.dispatches for extent in each.groups]
 
     @property
+    def dispatched(self) -> int:
+        """Dispatches that have workgroups: short texts join no parts of attention."""
+        return sum(all(self.counts[3 * i : 3 * i + 3]) for i in range(len(self.dispatches)))
+
+    @property
     def kernels(self) -> list[str]:
         return list(dict.fromkeys(each.kernel.source.label for each in self.dispatches))
 

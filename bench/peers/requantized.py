@@ -1,5 +1,6 @@
 """A GGUF file's matrices in another weight type, by the `gguf` package, whose quantizers are not ours."""
 
+import hashlib
 from pathlib import Path
 
 from tools.steps import ROOT, say
@@ -9,14 +10,16 @@ TYPES = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "F16", "BF16")  # that the pack
 
 
 def requantized(model: Path, type_name: str) -> Path:
-    """The file in FOLDER, made if it is not there yet. Vectors and the embedding's rows keep their own types.
+    """The file under FOLDER, made if it is not there yet. Vectors and the embedding's rows keep their own types.
 
     So only the linears of the layers change, and files of several types differ in these alone.
     """
-    target = FOLDER / f"{model.stem}-as-{type_name}.gguf"
-    if not target.exists() or target.stat().st_mtime < model.stat().st_mtime:
+    told = model.stat()
+    which = hashlib.sha256(f"{model} {told.st_size} {told.st_mtime_ns}".encode()).hexdigest()[:8]
+    target = FOLDER / which / f"{model.stem}-as-{type_name}.gguf"
+    if not target.exists():
         say(f"quantizing {model.name} to {type_name}")
-        FOLDER.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         _write(model, type_name, partial)
         partial.replace(target)
@@ -32,6 +35,9 @@ def _write(model: Path, type_name: str, target: Path) -> None:
     writer = GGUFWriter(target, architecture.contents())
     for name, field in reader.fields.items():
         if name.startswith("GGUF.") or name == "general.architecture":
+            continue
+        if name == "general.alignment":
+            writer.add_custom_alignment(field.contents())
             continue
         element = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
         writer.add_key_value(name, field.contents(), field.types[0], sub_type=element)

@@ -26,7 +26,7 @@ class Speeds:
     first_token: float  # of a prompt of POSITION tokens
     prompt_tokens: int
     step_bytes: int  # that a step of one row reads
-    dispatches: int  # of that step
+    dispatches: int  # of that step that have workgroups
 
 
 async def measured(engine: Engine, *, rows: Many[int], prompt_tokens: int, rounds: int, seconds: float) -> Speeds:
@@ -42,13 +42,14 @@ async def measured(engine: Engine, *, rows: Many[int], prompt_tokens: int, round
             taken = await _step_seconds(engine, n, seconds if kept else 0.0)
             steps[n] += [taken] * kept
     plan = (await engine.decode_plan(1)).plan
+    counts = plan.counts(1, POSITION + 1)
     return Speeds(
         {n: statistics.median(samples) for n, samples in steps.items()},
         statistics.median(prompts),
         statistics.median(firsts),
         prompt_tokens,
         bytes_read_by_step(engine, POSITION),
-        plan.sample_end(0),
+        sum(all(counts[3 * i : 3 * i + 3]) for i in range(plan.sample_end(0))),
     )
 
 
@@ -66,7 +67,8 @@ async def _step_seconds(engine: Engine, rows: int, seconds: float) -> float:
     decoder = await Decoder.open(engine, sequences)
     under_way: deque[Step] = deque()
     started, n = time.perf_counter(), 0
-    while n < LEAST_STEPS or time.perf_counter() - started < seconds:
+    most = engine.deployment.context - POSITION - 2  # steps that the context has room for
+    while n < LEAST_STEPS or (time.perf_counter() - started < seconds and n < most):
         under_way.append(decoder.submit())
         n += 1
         if len(under_way) > RUN_AHEAD:

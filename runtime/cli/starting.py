@@ -132,10 +132,12 @@ def _child(place: Place, what: str) -> dict[str, Any]:
         "spawned": time.perf_counter(),
     }
     command = [sys.executable, "-c", CHILD]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        out, said = child.communicate(json.dumps(asked).encode(), timeout=LONGEST)
+    try:
+        child = subprocess.run(command, input=json.dumps(asked).encode(), capture_output=True, timeout=LONGEST)
+    except subprocess.TimeoutExpired as late:
+        raise ShaderLMError(f"Loading {place.path} took over {LONGEST:.0f} s and was ended.") from late
     if child.returncode:
-        last = said.decode(errors="replace").strip().rpartition("\n")[2]
+        last = child.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise ShaderLMError(f"A process that should have loaded {place.path} ended: {last}")
-    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    result: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
     return result

@@ -12,7 +12,7 @@ from ..models import architecture
 from ..models.decoder import DecoderConfig, Fields
 from ..planner.buffers import shared_activations
 from ..planner.capability import check_capability
-from ..planner.choice import DECODE_ROWS, Arithmetic, Deployment, KvDtype, choose_kernels, longest_context
+from ..planner.choice import DECODE_ROWS, INT8, Arithmetic, Deployment, KvDtype, choose_kernels, longest_context
 from ..planner.fuse import Attend, FusedOp, fuse
 from ..planner.lower import Mode, lower
 from ..planner.memory import MemoryEstimate, binding_limit, estimate, fitting_context
@@ -105,6 +105,13 @@ class Blueprint:
     def memory(self, deployment: Deployment) -> MemoryEstimate:
         """What the model takes when its whole context is in use."""
         return estimate(self.specs(deployment).values(), self.layers, self._answering_plans(deployment), deployment)
+
+    def arithmetic(self, deployment: Deployment) -> Arithmetic:
+        """What prompts are computed by: fast only where some kernel rounds."""
+        prefill = self.plan(deployment, "prefill", deployment.choice.prefill_rows)
+        label = INT8.removesuffix(".wgsl")
+        rounds = any(dispatch.kernel.source.label.startswith(label) for dispatch in prefill.dispatches)
+        return "fast" if rounds else "exact"
 
     def check_adapter(self, deployment: Deployment, adapter: Adapter) -> None:
         """Raise UnsuitableAdapter, naming a tensor and its type, where kernels need more than the adapter has."""

@@ -84,11 +84,6 @@ class KernelChoice:
         lane_pairs = 4 if name == LARGE_TILE else 2
         return LinearKernel(TILE, {"LANE_PAIRS": lane_pairs}, 8 * lane_pairs, TILE_ROWS)
 
-    @property
-    def arithmetic(self) -> Arithmetic:
-        """What runs: fast only where some kernel rounds."""
-        return "fast" if INT8 in (self.prefill_kernel, *(found.kernel for found in self.tuned)) else "exact"
-
     def broadcasts_attention(self, head_dim: int) -> bool:
         """Whether attention_pages.wgsl makes heads of this size: a lane has room for 32 values of four queries."""
         return head_dim % 8 == 0 and head_dim <= 32 * self.attention_subgroup

@@ -119,7 +119,8 @@ class Dispatch:
 class Plan:
     """A step of up to `rows` rows that makes `outputs` rows of logits.
 
-    `sizes` holds the bytes of the buffers that belong to this plan alone; `uniforms` the content of its uniform buffer.
+    `sizes` holds the bytes of its own buffers, of which plans share those of activations; `uniforms` the content of its
+    uniform buffer.
     """
 
     rows: int

@@ -3,6 +3,7 @@
 Compiling happens in the driver, outside of Python's lock, and wgpu allows it on any thread.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +29,9 @@ class Ahead(Generic[T]):
             return
         threads = min(MOST_THREADS, max(1, (os.cpu_count() or 1) - 1))
         pool = ThreadPoolExecutor(threads, thread_name_prefix="shaderlm compiler")
-        self._begun.update({kernel: pool.submit(job) for kernel, job in lacking.items()})
+        with contextlib.suppress(RuntimeError):  # no thread can be had, or the interpreter ends: `take` does the rest
+            for kernel, job in lacking.items():
+                self._begun[kernel] = pool.submit(job)
         pool.shutdown(wait=False)  # its threads end with the last job
 
     def take(self, kernel: KernelSource, job: Callable[[], T]) -> T:

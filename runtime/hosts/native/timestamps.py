@@ -8,6 +8,7 @@ pass was tried: on lavapipe every timestamp takes 27 us, half of them between th
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import wgpu
@@ -145,7 +146,8 @@ class Stopwatch:
         with explained("for the times of a step"):
             data = bytes(self._device.queue.read_buffer(times))
         times.destroy()
-        return tuple(round(tick * self._period) for tick in memoryview(data).cast("Q"))
+        period = Fraction(self._period)  # ticks since 1970 have more digits than a float keeps
+        return tuple(round(tick * period) for tick in memoryview(data).cast("Q"))
 
 
 def _period(device: Any) -> float:
