@@ -214,13 +214,15 @@ async def load_core(
         with stages.stage("tokenizer"):
             return make_tokenizer(checkpoint, make_codec)
 
-    tokenizer_made = aside(tokenizer_of_file)
+    making_tokenizer = aside(tokenizer_of_file)
     total = sum(tensor.size for tensor in checkpoint.tensors.values())
     done = 0
 
     def uploaded(size: int) -> None:
         nonlocal done
         done += size
+        if making_tokenizer.done():
+            making_tokenizer.result()  # one that cannot be made is told before everything is on the GPU
         if progress is not None:
             progress(done, total)
 
@@ -248,7 +250,7 @@ async def load_core(
     finds = store if tuning else None
     try:
         with stages.stage("waiting for the tokenizer"):
-            tokenizer = tokenizer_made()
+            tokenizer = making_tokenizer.result()
         if finds is not None:
             with stages.stage("tuning"):
                 await tune_at_load(engine, finds)

@@ -7,9 +7,10 @@ it is a JavaScript promise.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Chunk: TypeAlias = Any  # opaque bytes of a model: a memoryview natively, a Uint8Array in a browser
 Buffer: TypeAlias = Any
@@ -158,11 +159,21 @@ class Store(Protocol):
     async def put(self, key: str, data: bytes) -> None: ...
 
 
+class Made(Protocol[T_co]):
+    """What is made elsewhere."""
+
+    def done(self) -> bool:
+        """Whether it is made, or failed."""
+
+    def result(self) -> T_co:
+        """Wait for it. Raises what making it raised."""
+
+
 class Aside(Protocol):
     """Where work that needs no device is done while the device has its own to do."""
 
-    def __call__(self, make: Callable[[], T]) -> Callable[[], T]:
-        """Start `make`; what comes back waits for its result, and raises what it raised."""
+    def __call__(self, make: Callable[[], T]) -> Made[T]:
+        """Start `make`. Where it is done here and now, what it raises is raised here and now."""
 
 
 class TextCodec(Protocol):
@@ -172,7 +183,17 @@ class TextCodec(Protocol):
         """Ids of `text`; the text of control tokens is read as those tokens only with `parse_special`."""
 
 
-def at_once(make: Callable[[], T]) -> Callable[[], T]:
+@dataclass(frozen=True)
+class _Here(Generic[T]):
+    value: T
+
+    def done(self) -> bool:
+        return True
+
+    def result(self) -> T:
+        return self.value
+
+
+def at_once(make: Callable[[], T]) -> Made[T]:
     """An `Aside` for hosts that have no other place."""
-    made = make()
-    return lambda: made
+    return _Here(make())

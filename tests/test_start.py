@@ -9,7 +9,7 @@ from byte_sources import wait
 from gpu import Device
 from shaderlm.core import Core
 from shaderlm.errors import KernelError, TokenizerError
-from shaderlm.host import KernelSource, at_once
+from shaderlm.host import Aside, KernelSource, at_once
 from shaderlm.hosts.native.c_types import parse_quickly
 from shaderlm.hosts.native.compiling import Ahead
 from shaderlm.hosts.native.thread import beside
@@ -87,17 +87,17 @@ def test_the_kernels_of_answers_are_expected_before_weights_are_read(tiny: shade
 
 
 @pytest.mark.parametrize("aside", [beside, at_once])
-def test_what_is_made_aside_comes_when_it_is_asked_for(aside: object) -> None:
-    assert aside(lambda: 7)() == 7  # type: ignore[operator]
+def test_what_is_made_aside_comes_when_it_is_asked_for(aside: Aside) -> None:
+    assert aside(lambda: 7).result() == 7
 
 
 def test_an_error_aside_is_raised_where_the_result_is_asked_for() -> None:
     def fail() -> int:
         raise TokenizerError("no tokens")
 
-    result = beside(fail)
+    made = beside(fail)
     with pytest.raises(TokenizerError, match="no tokens"):
-        result()
+        made.result()
 
 
 def test_the_stages_of_a_start_are_noted_in_order() -> None:

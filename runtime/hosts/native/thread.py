@@ -35,7 +35,7 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a native coroutine waited for something that is not ready")
 
 
-def beside(make: Callable[[], T]) -> Callable[[], T]:
+def beside(make: Callable[[], T]) -> Future[T]:
     """`host.Aside`: on a thread of its own."""
     future: Future[T] = Future()
 
@@ -46,7 +46,7 @@ def beside(make: Callable[[], T]) -> Callable[[], T]:
             future.set_exception(error)
 
     threading.Thread(target=run, name="shaderlm aside", daemon=True).start()
-    return future.result
+    return future
 
 
 @dataclass(frozen=True)

@@ -101,11 +101,15 @@ class Stopwatch:
                 pending.append(_Pending(program, tuple(share), times))
             return plain(program, counts, end, end, read) if read is not None else None
 
-        vars(gpu)["submit"] = submit  # before the class's own, as engine/counting.py does it
+        replaced = vars(gpu).get("submit")  # engine/counting.py may count beside
+        vars(gpu)["submit"] = submit  # before the class's own, as it does
         try:
             yield submissions
         finally:
-            del vars(gpu)["submit"]
+            if replaced is None:
+                del vars(gpu)["submit"]
+            else:
+                vars(gpu)["submit"] = replaced
             read_back = [Submission(one.program, one.dispatches, self._clock(one.times)) for one in pending]
             submissions.extend(read_back)
 
