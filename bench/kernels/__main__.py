@@ -11,17 +11,14 @@ choose; these types for the linears of SmolLM2 and of that model, and attention,
 import argparse
 import asyncio
 import json
-import os
-import platform
-import shlex
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.conditions import conditions, file_name
 from bench.peers.report import load_average, write
 from shaderlm.errors import ShaderLMError
 from shaderlm.host import Adapter, Gpu
@@ -163,7 +160,7 @@ async def measure(options: argparse.Namespace) -> int:
     adapter = choose(find_adapters(), options.adapter)
     gpu = NativeGpu(adapter.handle, adapter.facts)
     found = Samples()
-    conditions = conditions_of(gpu.adapter, settings)
+    told = conditions("kernels", gpu.adapter, asdict(settings))
     target = options.output or RESULTS / f"{file_name(gpu.adapter.name)}.json"
     try:
         bounds = await ceilings(gpu, settings.seconds)
@@ -173,8 +170,8 @@ async def measure(options: argparse.Namespace) -> int:
         for i, group in enumerate(asked):
             say(f"{i + 1} of {len(asked)}: {group[0].place} {group[0].shape}, {len(group)} to time")
             await measure_group(gpu, group, bounds, settings, found)
-            conditions["load_average"]["after"] = load_average()
-            made = report_of(conditions, found)
+            told["load_average"]["after"] = load_average()
+            made = report_of(told, found)
             write(target, json.dumps(made, indent=1) + "\n")
     finally:
         gpu.close()
@@ -210,36 +207,6 @@ async def measure_group(
         for program in programs:
             program.close()
         buffers.close()
-
-
-def conditions_of(adapter: Adapter, settings: Settings) -> dict[str, Any]:
-    return {
-        "shaderlm": "kernels",
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": shlex.join(["python3", "build.py", "bench", "kernels", *sys.argv[1:]]),
-        "adapter": {
-            "name": adapter.name,
-            "kind": adapter.kind,
-            "backend": adapter.backend,
-            "driver": adapter.driver,
-            "subgroup_size": adapter.subgroup_size,
-        },
-        "versions": {
-            "shaderlm": version("shaderlm"),
-            "wgpu": version("wgpu"),
-            "python": platform.python_version(),
-            "system": platform.platform(),
-        },
-        "cpus": os.cpu_count(),
-        "load_average": {"before": load_average(), "after": load_average()},
-        "settings": asdict(settings),
-    }
-
-
-def file_name(adapter: str) -> str:
-    """ "llvmpipe" """
-    words = "".join(letter if letter.isalnum() else " " for letter in adapter.split("(")[0].lower())
-    return "-".join(words.split())
 
 
 if __name__ == "__main__":

@@ -7,17 +7,15 @@ dispatches; both are measured here, in the same run. Nothing is downloaded: the 
 import argparse
 import asyncio
 import json
-import os
-import shlex
-import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from bench.conditions import conditions, file_name
 from bench.kernels.ceilings import Ceiling, ceilings
 from bench.peers.report import load_average, write
 from shaderlm.engine.engine import Engine
@@ -94,8 +92,10 @@ async def measure(options: argparse.Namespace) -> int:
     """Measure, write after every model, print the table. Raises ShaderLMError."""
     adapter = choose(find_adapters(), options.adapter)
     gpu = NativeGpu(adapter.handle, adapter.facts)
-    target = options.output or RESULTS / f"{'-'.join(gpu.adapter.name.split('(')[0].lower().split())}.json"
-    report = conditions(gpu, options)
+    target = options.output or RESULTS / f"{file_name(gpu.adapter.name)}.json"
+    names = ("rows", "prompt", "rounds", "seconds", "arithmetic")
+    settings = {name: getattr(options, name) for name in names}
+    report = {**conditions("shapes", gpu.adapter, settings), "models": []}
     try:
         bounds = await ceilings(gpu, CEILING_SECONDS)
         for name in options.shapes:
@@ -110,24 +110,6 @@ async def measure(options: argparse.Namespace) -> int:
     print(table.markdown(report), end="")
     say(f"the figures are in {target}, a table beside it")
     return 0
-
-
-def conditions(gpu: Gpu, options: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "shaderlm": "shapes",
-        "command": shlex.join(["python3", "build.py", "bench", "shapes", *sys.argv[1:]]),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "adapter": {
-            "name": gpu.adapter.name,
-            "kind": gpu.adapter.kind,
-            "backend": gpu.adapter.backend,
-            "driver": gpu.adapter.driver,
-        },
-        "versions": {"shaderlm": version("shaderlm"), "wgpu": version("wgpu")},
-        "cpus": os.cpu_count(),
-        "load_average": {"before": load_average(), "after": load_average()},
-        "models": [],
-    }
 
 
 async def one_model(
@@ -159,20 +141,20 @@ async def one_model(
     finally:
         engine.close()
     samples = {each.name: [await each.sample() for _ in range(max(3, options.rounds))] for each in bounds}
-    medians = {name: statistics.median(values) for name, values in samples.items()}
     return row | {
         "load_seconds": loaded,
         "gpu_bytes": its_bytes,
-        "bounds": medians,
+        "bounds": samples,
         **asdict(speeds),
-        "roofline_seconds": roofline(speeds, medians),
+        "roofline_seconds": roofline(speeds, samples),
         "kernels": asdict(choice),
     }
 
 
-def roofline(speeds: Speeds, bounds: dict[str, float]) -> float:
+def roofline(speeds: Speeds, bounds: Mapping[str, Sequence[float]]) -> float:
     """Seconds that a step of one row takes at least."""
-    return speeds.step_bytes / bounds["bytes_per_second"] + speeds.dispatches * bounds["empty_dispatch_seconds"]
+    copying, empty = median(bounds["bytes_per_second"]), median(bounds["empty_dispatch_seconds"])
+    return speeds.step_bytes / copying + speeds.dispatches * empty
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """How fast a loaded model is: seconds of a decode step by its rows, of a prompt, and of a first token."""
 
-import statistics
 import time
 from collections import deque
 from collections.abc import Sequence as Many
@@ -19,11 +18,11 @@ LEAST_STEPS = 4
 
 @dataclass(frozen=True)
 class Speeds:
-    """Medians, in seconds, of one model."""
+    """Samples, in seconds, of one model."""
 
-    step: dict[int, float]  # by rows
-    prompt: float
-    first_token: float  # of a prompt of POSITION tokens
+    step: dict[int, list[float]]  # by rows
+    prompt: list[float]
+    first_token: list[float]  # of a prompt of POSITION tokens
     prompt_tokens: int
     step_bytes: int  # that a step of one row reads
     dispatches: int  # of that step that have workgroups
@@ -44,9 +43,9 @@ async def measured(engine: Engine, *, rows: Many[int], prompt_tokens: int, round
     plan = (await engine.decode_plan(1)).plan
     counts = plan.counts(1, POSITION + 1)
     return Speeds(
-        {n: statistics.median(samples) for n, samples in steps.items()},
-        statistics.median(prompts),
-        statistics.median(firsts),
+        steps,
+        prompts,
+        firsts,
         prompt_tokens,
         bytes_read_by_step(engine, POSITION),
         sum(all(counts[3 * i : 3 * i + 3]) for i in range(plan.sample_end(0))),

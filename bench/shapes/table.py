@@ -1,6 +1,7 @@
 """Models of many sizes as a table in Markdown."""
 
 from collections.abc import Iterator, Mapping
+from statistics import median
 from typing import Any
 
 from bench.peers.table import head, row
@@ -34,14 +35,14 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def cells(model: Mapping[str, Any], rows: list[int]) -> Iterator[str]:
-    steps = {int(n): seconds for n, seconds in model["step"].items()}
+    steps = {int(n): median(samples) for n, samples in model["step"].items()}
     one, rate = steps[1], model["step_bytes"] / steps[1]
     yield f"{1 / one:,.1f}"
     yield f"{model['roofline_seconds'] / one:.0%}"
     yield f"{rate / 1e9:,.1f}"
-    yield f"{rate / model['bounds']['bytes_per_second']:.0%}"
+    yield f"{rate / median(model['bounds']['bytes_per_second']):.0%}"
     yield from (f"{steps[n] / one:.2f}" for n in rows if n > 1)
-    yield f"{model['prompt_tokens'] / model['prompt']:,.0f}"
-    yield f"{model['first_token']:.3f}"
+    yield f"{model['prompt_tokens'] / median(model['prompt']):,.0f}"
+    yield f"{median(model['first_token']):.3f}"
     yield f"{model['load_seconds']:.1f}"
     yield f"{model['gpu_bytes'] / 1e6:,.0f}"
