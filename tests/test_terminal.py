@@ -98,7 +98,7 @@ def test_figures_are_a_table_on_a_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     for path in FIGURES:
         found = json.loads(path.read_text(encoding="utf-8"))
-        report.show(found)
+        report.show(report.conditions(found), report.rows(found))
         for what, figure, spread, _ in report.rows(found):
             assert any(what in line and figure in line and spread in line for line in screen.getvalue().splitlines())
     assert "\u2500" in screen.getvalue()
