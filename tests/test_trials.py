@@ -42,6 +42,14 @@ def test_what_was_dropped_is_not_timed() -> None:
     assert candidates(CPU, replace(SHAPE, step="prefill"), {BROADCAST}) == (TILE, LARGE_TILE)
 
 
+def test_what_timing_found_wrong_is_not_timed_again_but_stays_the_default_where_it_is() -> None:
+    shape = replace(SHAPE, step="prefill")
+    wrong = {TILE, LARGE_TILE, EIGHT}
+    assert EIGHT not in candidates(GPU, SHAPE, wrong=wrong)
+    assert candidates(replace(GPU, features=frozenset({PACKED_DOT})), shape, (), "fast", wrong=wrong) == (INT8,)
+    assert candidates(GPU, shape, wrong=wrong) == (TILE,), "it was found by one that was to round"
+
+
 def test_what_rounds_is_timed_where_it_is_asked_for_and_the_type_has_bytes() -> None:
     adapter, shape = replace(GPU, features=frozenset({PACKED_DOT})), replace(SHAPE, step="prefill")
     assert candidates(adapter, shape) == (TILE, LARGE_TILE)

@@ -122,8 +122,14 @@ async def tuning_steps(engine: Engine, finds: Finds, measure: Measure) -> AsyncG
     for subject in subjects(engine.model.ops, engine.model.types, engine.deployment.binding_limit):
         shape, key = subject.shape, key_of(subject.shape, engine.arithmetic)
         while True:
-            without = {*dropped, *finds.wrong}
-            names = candidates(gpu.adapter, shape, without, engine.arithmetic, makes_logits=subject.makes_logits)
+            names = candidates(
+                gpu.adapter,
+                shape,
+                dropped,
+                engine.arithmetic,
+                wrong=finds.wrong,
+                makes_logits=subject.makes_logits,
+            )
             find = finds.of(key, names)
             tried, case = trial_name(find, kv_dtype), Case(WEIGHT_TYPES[shape.type], kv_dtype, find.arithmetic)
             if any(name not in find.times for name in names[1:]):

@@ -116,7 +116,7 @@ def winners(
     """What replaces the default for these shapes (and whether they make logits), as far as it was tried."""
     tuned = []
     for shape, makes_logits in shapes.items():
-        names = candidates(adapter, shape, {*dropped, *finds.wrong}, arithmetic, makes_logits=makes_logits)
+        names = candidates(adapter, shape, dropped, arithmetic, wrong=finds.wrong, makes_logits=makes_logits)
         find = finds.of(key_of(shape, arithmetic), names)
         if find.winner != find.default and trial_name(find, kv_dtype) in finds.passed:
             tuned.append(Tuned(shape, find.winner))

@@ -126,10 +126,12 @@ def candidates(
     dropped: Collection[str] = (),
     arithmetic: Arithmetic = "exact",
     *,
+    wrong: Collection[str] = (),
     makes_logits: bool = False,
 ) -> tuple[str, ...]:
     """The variants of a linear that timing chooses from, the default first, without those that were `dropped`.
 
+    What timing found to be `wrong` is no other choice, but may be the default, which has passed a test of its own.
     Sampling looks at each workgroup of the linear that makes the logits: that one gets no smaller ones than by default.
     """
     prefill, decode, _ = variants(adapter, arithmetic)
@@ -138,6 +140,7 @@ def candidates(
     else:
         names = list(dict.fromkeys((*decode, *MATVECS)))
     default, *others = (name for name in names if name not in dropped)
+    others = [name for name in others if name not in wrong]
     return (default, *(name for name in others if not makes_logits or _pairs(name) >= _pairs(default)))
 
 
