@@ -7,7 +7,7 @@ import pytest
 
 from plans import CPU, GPU
 from shaderlm.engine.self_test import store_key
-from shaderlm.engine.tuning_finds import ROUNDS, Find, Finds, is_ahead, read_finds, wins, write_finds
+from shaderlm.engine.tuning_finds import ROUNDS, Find, Finds, KeptFinds, is_ahead, read_finds, wins, write_finds
 from shaderlm.hosts.native.store import FileStore
 from shaderlm.hosts.native.thread import run_now
 from shaderlm.planner.tuned import LinearShape
@@ -60,6 +60,19 @@ def test_finds_are_kept_and_can_be_forgotten(tmp_path: Path) -> None:
     assert run_now(read_finds(store, GPU)) == Finds()
     run_now(write_finds(store, CPU, Finds()))
     assert run_now(read_finds(store, CPU)) == Finds()
+
+
+def test_what_others_keep_or_forget_meanwhile_stays_as_they_have_it(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    one, other = (run_now(KeptFinds.open(store, CPU)) for _ in range(2))
+    run_now(one.add(lambda finds: finds.with_wrong("one's")))
+    run_now(other.add(lambda finds: finds.with_wrong("other's").with_passed("a")))
+    run_now(one.add(lambda finds: finds.with_passed("b")))
+    assert run_now(read_finds(store, CPU)) == Finds({}, frozenset("ab"), frozenset({"one's", "other's"}))
+    run_now(write_finds(store, CPU, Finds()))
+    run_now(one.add(lambda finds: finds.with_passed("c")))
+    assert run_now(read_finds(store, CPU)) == Finds({}, frozenset("c")), "the others were forgotten"
+    assert one.finds == Finds({}, frozenset("bc"), frozenset({"one's"})), "but are not found again by who knows them"
 
 
 TIME = {"median": 1, "least": 1, "most": 1, "gain": 1}

@@ -6,11 +6,11 @@ else around a submit. A variant and the default run in turns, so that what else 
 
 import struct
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from ..errors import DeviceLost, KernelError, OutOfMemory
+from ..errors import DeviceLost, KernelError, ShaderLMError
 from ..host import Adapter, Store
 from ..log import event
 from ..planner.choice import Arithmetic, KvDtype, candidates
@@ -23,7 +23,7 @@ from .blueprint import Blueprint
 from .engine import Engine
 from .programs import LoadedPlan, load_plan
 from .self_test import Case, is_right
-from .tuning_finds import ROUNDS, Finds, is_ahead, key_of, read_finds, trial_name, winners, write_finds
+from .tuning_finds import ROUNDS, Find, KeptFinds, Key, is_ahead, key_of, read_finds, trial_name, winners
 
 Clock = Callable[[], float]
 GoOn = Callable[[], bool]
@@ -31,6 +31,7 @@ Measure = Callable[[LoadedPlan, int], Awaitable[float]]  # seconds of the first 
 
 FIRST_LOAD_SECONDS = 1.0
 RUN_SECONDS = 0.004  # that a run shall take at least: clocks of browsers tick every 0.1 ms
+SHORTEST = 1e-7  # that it is taken to have taken, where its clock did not move
 
 
 def for_seconds(seconds: float, clock: Clock = time.perf_counter) -> GoOn:
@@ -50,7 +51,8 @@ def for_seconds(seconds: float, clock: Clock = time.perf_counter) -> GoOn:
 async def seconds_of(plan: LoadedPlan, stop: int) -> float:
     """What dispatches [0, stop) of a plan take for all its rows."""
     counts = plan.counts(plan.plan.rows, 1)
-    if seconds := await plan.gpu.run_timed(plan.program, counts, stop):
+    seconds = await plan.gpu.run_timed(plan.program, counts, stop)
+    if seconds is not None:
         return seconds
     begun = time.perf_counter()
     readback = plan.submit(plan.plan.rows, 1, stop=stop, read=BufferRange("rows", 0, 16))
@@ -59,41 +61,29 @@ async def seconds_of(plan: LoadedPlan, stop: int) -> float:
     return time.perf_counter() - begun
 
 
+class TuningStopped(Exception):
+    """There is no time for another step. What was found is kept."""
+
+
 async def tune(engine: Engine, store: Store, go_on: GoOn, *, measure: Measure = seconds_of) -> bool:
-    """Time variants as long as `go_on()`, which is asked after each step; what was found is kept in `store`.
+    """Time variants as long as `go_on()`, which is asked before each step; every find is kept in `store` at once.
 
     Returns whether everything is known that can be. Raises DeviceLost; the variant that lost it is kept as wrong.
     """
-    gpu, begun = engine.gpu, time.perf_counter()
-    finds = kept = await read_finds(store, gpu.adapter)
-    complete = True
-    async with aclosing(tuning_steps(engine, kept, measure)) as steps:
-        try:
-            async for known in steps:
-                finds = known
-                if not go_on():
-                    complete = False
-                    break
-        except (KernelError, OutOfMemory) as error:  # the defaults do, and they have passed their test
-            event("tuning", adapter=gpu.adapter.name, stopped=str(error))
-        finally:
-            if finds != kept:
-                await write_finds(store, gpu.adapter, finds)
-    seconds = round(time.perf_counter() - begun, 3)
-    event("tuning", adapter=gpu.adapter.name, shapes=len(finds.shapes), complete=complete, seconds=seconds)
-    return complete
+    kept = await KeptFinds.open(store, engine.gpu.adapter)
+    return await _logged(kept, Tuner(engine, kept, go_on, measure).settle())
 
 
 async def tune_at_load(
     engine: Engine, store: Store, *, clock: Clock = time.perf_counter, measure: Measure = seconds_of
 ) -> None:
-    """Tune a model of which nothing is known for a second; let it compute by what is found."""
+    """Tune a model of which nothing is known for a second; let it compute by what is found. Raises DeviceLost."""
     adapter, arithmetic = engine.gpu.adapter, engine.arithmetic
-    finds = await read_finds(store, adapter)
-    if not any(key_of(shape, arithmetic) in finds.shapes for shape in shapes_of(engine.model, adapter)):
-        await tune(engine, store, for_seconds(FIRST_LOAD_SECONDS, clock), measure=measure)
-        kv_dtype, dropped = engine.deployment.kv_dtype, engine.dropped_variants
-        tuned = await known_winners(engine.model, adapter, store, dropped, kv_dtype, arithmetic)
+    kept = await KeptFinds.open(store, adapter)
+    shapes = shapes_of(engine.model, adapter)
+    if not any(key_of(shape, arithmetic) in kept.finds.shapes for shape in shapes):
+        await _logged(kept, Tuner(engine, kept, for_seconds(FIRST_LOAD_SECONDS, clock), measure).settle())
+        tuned = winners(kept.finds, shapes, adapter, engine.dropped_variants, engine.deployment.kv_dtype, arithmetic)
         if tuned != engine.deployment.choice.tuned:
             engine.take(tuned)
 
@@ -116,68 +106,156 @@ def shapes_of(model: Blueprint, adapter: Adapter) -> dict[LinearShape, bool]:
     return {s.shape: s.makes_logits for s in subjects(model.ops, model.types, binding_limit(adapter))}
 
 
-async def tuning_steps(engine: Engine, finds: Finds, measure: Measure) -> AsyncGenerator[Finds, None]:
-    """Find what is not known yet, in short steps; after each, all that is. Closing it frees what it has on the GPU."""
-    gpu, kv_dtype, dropped = engine.gpu, engine.deployment.kv_dtype, engine.dropped_variants
-    for subject in subjects(engine.model.ops, engine.model.types, engine.deployment.binding_limit):
-        shape, key = subject.shape, key_of(subject.shape, engine.arithmetic)
-        while True:
-            names = candidates(
-                gpu.adapter,
-                shape,
-                dropped,
-                engine.arithmetic,
-                wrong=finds.wrong,
-                makes_logits=subject.makes_logits,
-            )
-            find = finds.of(key, names)
-            tried, case = trial_name(find, kv_dtype), Case(WEIGHT_TYPES[shape.type], kv_dtype, find.arithmetic)
-            if any(name not in find.times for name in names[1:]):
-                async with aclosing(_race(engine, subject, names, finds, measure)) as steps:
-                    async for finds in steps:
-                        yield finds
-            elif find.winner == find.default or tried in finds.passed:
-                break
-            elif await is_right(gpu, case, dropped, shape.step, find.winner):
-                finds = finds.with_passed(tried)
-            else:
-                finds = finds.with_wrong(find.winner)
-            yield finds
-
-
-async def _race(
-    engine: Engine, subject: Subject, names: Sequence[str], finds: Finds, measure: Measure
-) -> AsyncGenerator[Finds, None]:
-    """Time the variants of a shape that were not yet, each against the default, the first of `names`."""
-    find = finds.of(key_of(subject.shape, engine.arithmetic), names)
-    default = await _Runner.open(engine, subject, names[0], measure)
+async def _logged(kept: KeptFinds, tuning: Awaitable[None]) -> bool:
+    """Let a tuner do something, and log what came of it. Returns whether it came to its end. Raises DeviceLost."""
+    before, begun, complete = kept.finds, time.perf_counter(), True
+    stopped = None
     try:
-        units = max(1, min(default.trial.units, int(RUN_SECONDS / await default.run(1, measure)) + 1))
-        yield finds
-        for name in names[1:]:
-            if name in find.times:
-                continue
-            try:
-                runner = await _Runner.open(engine, subject, name, measure)
+        await tuning
+    except TuningStopped:
+        complete = False
+    except DeviceLost:
+        raise
+    except ShaderLMError as error:  # the model answers all the same: its defaults have passed their test
+        stopped = str(error)
+    if stopped or kept.finds != before:
+        seconds, shapes = round(time.perf_counter() - begun, 3), len(kept.finds.shapes)
+        event("tuning", adapter=kept.adapter.name, shapes=shapes, complete=complete, seconds=seconds, stopped=stopped)
+    return complete
+
+
+class Tuner:
+    """Finds out what is not known yet of a model's linears, in short steps."""
+
+    def __init__(self, engine: Engine, kept: KeptFinds, go_on: GoOn, measure: Measure) -> None:
+        self._engine = engine
+        self._kept = kept
+        self._go_on = go_on
+        self._measure = measure
+        self._subjects = subjects(engine.model.ops, engine.model.types, engine.deployment.binding_limit)
+
+    async def settle(self) -> None:
+        """Time all shapes. Raises TuningStopped, DeviceLost, and whatever keeps the defaults from running."""
+        for subject in self._subjects:
+            await self._race(subject)
+            while not await self._try_winner(subject):
+                await self._race(subject)
+
+    async def _try_winner(self, subject: Subject) -> bool:
+        """Whether what won computes right, as the default does."""
+        engine, find = self._engine, self._find(subject)
+        kv_dtype, winner = engine.deployment.kv_dtype, find.winner
+        tried = trial_name(find, kv_dtype)
+        if winner == find.default or tried in self._kept.finds.passed:
+            return True
+        self._step()
+        case = Case(WEIGHT_TYPES[find.shape.type], kv_dtype, find.arithmetic)
+        async with self._blaming(winner):
+            right = await is_right(engine.gpu, case, engine.dropped_variants, find.shape.step, winner)
+        await self._kept.add(lambda finds: finds.with_passed(tried) if right else finds.with_wrong(winner))
+        return right
+
+    async def _race(self, subject: Subject) -> None:
+        """Time the variants of a shape that were not yet, each against the default."""
+        known = self._find(subject)
+        default_name, *names = self._names(subject)
+        names = [name for name in names if name not in known.times]
+        if not names:
+            return
+        default = await self._open(subject, default_name)
+        try:
+            units = max(1, min(default.trial.units, int(RUN_SECONDS / await self._run(default, 1)) + 1))
+            for name in names:
                 try:
-                    own: list[float] = []
-                    its: list[float] = []
-                    while len(own) < ROUNDS and (not own or is_ahead(own, its)):
-                        yield finds
-                        its.append(await default.run(units, measure))
-                        own.append(await runner.run(units, measure))
-                finally:
-                    runner.close()
-            except KernelError:
-                finds = finds.with_wrong(name)
-            except DeviceLost:
-                yield finds.with_wrong(name)  # or each load would try it again
+                    own, its = await self._rounds(subject, name, default, units)
+                except _Wrong:
+                    continue
+                await self._add_times(subject, name, own, its)
+        finally:
+            default.close()
+
+    async def _rounds(
+        self, subject: Subject, name: str, default: "_Runner", units: int
+    ) -> tuple[Sequence[float], Sequence[float]]:
+        """Seconds of a variant and of the default, in turns, as long as it may still win."""
+        own: list[float] = []
+        its: list[float] = []
+        async with self._blaming(name):
+            runner = await self._open(subject, name)
+        try:
+            while len(own) < ROUNDS and (not own or is_ahead(own, its)):
+                its.append(await self._run(default, units))
+                async with self._blaming(name):
+                    own.append(await self._run(runner, units))
+        finally:
+            runner.close()
+        return own, its
+
+    @asynccontextmanager
+    async def _blaming(self, name: str) -> AsyncIterator[None]:
+        """Keep a variant as wrong if what happens inside does not compile, or loses the device.
+
+        Otherwise each load would try it again. Raises _Wrong, DeviceLost.
+        """
+        try:
+            yield
+        except (KernelError, DeviceLost) as error:
+            await self._kept.add(lambda finds: finds.with_wrong(name))
+            if isinstance(error, DeviceLost):
                 raise
-            else:
-                finds = finds.with_find(find := find.with_times(name, own, its))
-            yield finds
-    finally:
-        default.close()
+            raise _Wrong from error
+
+    async def _add_times(self, subject: Subject, name: str, own: Sequence[float], its: Sequence[float]) -> None:
+        key, names = self._key(subject), self._names(subject)
+        await self._kept.add(lambda finds: finds.with_find(finds.of(key, names).with_times(name, own, its)))
+
+    async def _open(self, subject: Subject, name: str) -> "_Runner":
+        """Compile a variant and run it once, which on some adapters compiles it for good. Raises KernelError."""
+        self._step()
+        engine, model = self._engine, self._engine.model
+        made = trial(subject, model.ops, model.types, engine.deployment, name)
+        plan = await load_plan(engine.gpu, made.plan, {}, engine.resolve, max_keys=1)
+        rows = b"".join(struct.pack("<4I", 0, 0, 1, m) for m in range(made.plan.rows))  # done: the cache stays as it is
+        plan.write("rows", 0, rows)
+        runner = _Runner(made, plan)
+        try:
+            await self._run(runner, 1)
+        except BaseException:
+            runner.close()
+            raise
+        return runner
+
+    async def _run(self, runner: "_Runner", units: int) -> float:
+        """Seconds that a linear took, of so many."""
+        self._step()
+        seconds = await self._measure(runner.plan, units * runner.trial.length)
+        return max(seconds, SHORTEST) / units
+
+    def _step(self) -> None:
+        if not self._go_on():
+            raise TuningStopped
+
+    def _find(self, subject: Subject) -> Find:
+        return self._kept.finds.of(self._key(subject), self._names(subject))
+
+    def _key(self, subject: Subject) -> Key:
+        return key_of(subject.shape, self._engine.arithmetic)
+
+    def _names(self, subject: Subject) -> tuple[str, ...]:
+        """The variants of a shape, the default first."""
+        engine = self._engine
+        return candidates(
+            engine.gpu.adapter,
+            subject.shape,
+            engine.dropped_variants,
+            engine.arithmetic,
+            wrong=self._kept.finds.wrong,
+            makes_logits=subject.makes_logits,
+        )
+
+
+class _Wrong(Exception):
+    """A variant does not compile."""
 
 
 @dataclass(frozen=True)
@@ -186,26 +264,6 @@ class _Runner:
 
     trial: Trial
     plan: LoadedPlan
-
-    @classmethod
-    async def open(cls, engine: Engine, subject: Subject, name: str, measure: Measure) -> "_Runner":
-        """Compile a variant and run it once, which on some adapters compiles it for good. Raises KernelError."""
-        model = engine.model
-        made = trial(subject, model.ops, model.types, engine.deployment, name)
-        plan = await load_plan(engine.gpu, made.plan, {}, engine.resolve, max_keys=1)
-        rows = b"".join(struct.pack("<4I", 0, 0, 1, m) for m in range(made.plan.rows))  # done: the cache stays as it is
-        plan.write("rows", 0, rows)
-        runner = cls(made, plan)
-        try:
-            await runner.run(1, measure)
-        except BaseException:
-            runner.close()
-            raise
-        return runner
-
-    async def run(self, units: int, measure: Measure) -> float:
-        """Seconds that a linear took, of so many."""
-        return await measure(self.plan, units * self.trial.length) / units
 
     def close(self) -> None:
         self.plan.close()

@@ -1,7 +1,7 @@
 """What timing found out about kernel variants on an adapter, kept from one start to the next."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -142,6 +142,28 @@ async def write_finds(store: Store, adapter: Adapter, finds: Finds) -> None:
     shapes = [asdict(find) for find in finds.shapes.values()]
     told = {"shapes": shapes, "passed": sorted(finds.passed), "wrong": sorted(finds.wrong)}
     await store.put(store_key(adapter, "tuning"), json.dumps(told).encode())
+
+
+class KeptFinds:
+    """The finds of an adapter as a model that times them knows them, each kept as soon as it is made.
+
+    To what is kept by then it is added alone: another model's finds stay, and what was forgotten stays forgotten. Where
+    two models write within the same millisecond, the first one's find is made again another time.
+    """
+
+    def __init__(self, store: Store, adapter: Adapter, finds: Finds) -> None:
+        self.adapter = adapter
+        self.finds = finds
+        self._store = store
+
+    @classmethod
+    async def open(cls, store: Store, adapter: Adapter) -> "KeptFinds":
+        return cls(store, adapter, await read_finds(store, adapter))
+
+    async def add(self, change: Callable[[Finds], Finds]) -> None:
+        """Make a change to the finds, both as they are known here and as they are kept."""
+        self.finds = change(self.finds)
+        await write_finds(self._store, self.adapter, change(await read_finds(self._store, self.adapter)))
 
 
 def _find(one: Mapping[str, Any]) -> Find:
