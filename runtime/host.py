@@ -131,8 +131,8 @@ class Gpu(Protocol):
         `read` names bytes that are copied out behind the pass, to be had from `finish_read`.
         """
 
-    async def run_timed(self, program: Program, counts: Sequence[int], stop: int) -> float | None:
-        """Run dispatches [0, stop) in one pass; the seconds that took by the device's clock, None without one."""
+    async def run_timed(self, program: Program, counts: Sequence[int], start: int, stop: int) -> float | None:
+        """Run dispatches [start, stop) in one pass; the seconds that took by the device's clock, None without one."""
 
     async def finish_read(self, readback: Readback) -> bytes:
         """Wait for a `submit` and take the bytes it was asked to read. Raises DeviceLost."""

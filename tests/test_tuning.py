@@ -18,11 +18,14 @@ from plans import team_of
 from random_llama import prompt, random_llama
 from reference import Reference
 from shaderlm.engine import tuning
+from shaderlm.engine.pace import TARGET_SECONDS
+from shaderlm.engine.programs import LoadedPlan
 from shaderlm.engine.tuning import (
     FIRST_LOAD_SECONDS,
     for_seconds,
     known_winners,
     shapes_of,
+    submits,
     tune,
     tune_at_load,
 )
@@ -34,6 +37,7 @@ from shaderlm.planner.choice import (
     INT8,
     LARGE_TILE,
     TILE,
+    variants,
 )
 from shaderlm.planner.tuned import MATVECS, Tuned
 from tiny_model import TINY
@@ -125,6 +129,39 @@ def test_each_find_is_kept_at_once(gpu: Device, small: Path, tmp_path: Path) -> 
         assert run_now(tune(engine, store, go_on, measure=clock.measure))
     assert sorted(set(kept_times)) == list(range(0, max(kept_times) + 1, 2)), "a default and a variant at a time"
     assert max(kept_times) > 2
+
+
+def test_no_submit_is_assumed_to_be_long_and_between_two_a_call_is_looked_for(
+    gpu: Device, small: Path, tmp_path: Path
+) -> None:
+    """On a slow device, a whole linear of a prefill would freeze the screen."""
+    asked, made, cut = 0, [], 0
+
+    def go_on() -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    async def measure(plan: LoadedPlan, start: int, stop: int) -> float:
+        nonlocal cut
+        assumed = plan.plan.seconds(plan.plan.rows, 1)
+        made.append((sum(assumed[start:stop]), stop - start))
+        cut += start > 0
+        assert asked >= len(made), "before each"
+        return 0.001
+
+    with opened(gpu.gpu, small) as engine:
+        engine.dropped_variants = frozenset({*MATVECS} - {variants(gpu.gpu.adapter)[1][0]})
+        slow = replace(engine.deployment.choice, linear_rate=5_000_000)
+        engine.deployment = replace(engine.deployment, choice=slow)
+        assert run_now(tune(engine, FileStore(tmp_path / "finds"), go_on, measure=measure))
+    assert all(seconds <= TARGET_SECONDS or dispatches == 1 for seconds, dispatches in made), made
+    assert cut, "some linear takes several"
+
+
+def test_as_few_submits_as_can_be_have_all_dispatches() -> None:
+    assert list(submits([0.0, 0.0, 0.0], 0.1)) == [(0, 3)]
+    assert list(submits([0.06, 0.04, 0.04, 0.2, 0.01], 0.1)) == [(0, 2), (2, 3), (3, 4), (4, 5)]
 
 
 # Whatever is chosen
@@ -250,9 +287,9 @@ def test_runs_are_timed_by_the_device_or_else_by_a_clock(
         plan = run_now(engine.plan("decode", 1))
         everything = len(plan.plan.dispatches)
         begun = time.perf_counter()
-        by_device = run_now(tuning.seconds_of(plan, everything))
+        by_device = run_now(tuning.seconds_of(plan, 0, everything))
         assert 0 < by_device < time.perf_counter() - begun
         monkeypatch.setattr(gpu.gpu, "adapter", replace(gpu.gpu.adapter, features=frozenset()))
-        assert run_now(gpu.gpu.run_timed(plan.program, plan.counts(1, 1), everything)) is None
+        assert run_now(gpu.gpu.run_timed(plan.program, plan.counts(1, 1), 0, everything)) is None
         begun = time.perf_counter()
-        assert 0 < run_now(tuning.seconds_of(plan, everything)) < time.perf_counter() - begun
+        assert 0 < run_now(tuning.seconds_of(plan, 0, everything)) < time.perf_counter() - begun

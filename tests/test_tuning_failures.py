@@ -43,7 +43,7 @@ def test_a_variant_that_computes_wrongly_never_wins(
 def loses_by(team: int) -> Measure:
     """With variants of so many lanes a pair the device is lost."""
 
-    async def measure(plan: LoadedPlan, stop: int) -> float:
+    async def measure(plan: LoadedPlan, start: int, stop: int) -> float:
         if team_of(plan.plan.dispatches[0]) == team:
             raise DeviceLost("the driver gave up")
         return 0.001
@@ -63,9 +63,9 @@ def test_a_variant_that_loses_the_device_is_not_tried_again(gpu: Device, small: 
 def test_a_device_that_is_lost_when_time_is_up_is_told_of(gpu: Device, small: Path, tmp_path: Path) -> None:
     store, measure, time_left = FileStore(tmp_path / "finds"), loses_by(8), [True]
 
-    async def lose(plan: LoadedPlan, stop: int) -> float:
+    async def lose(plan: LoadedPlan, start: int, stop: int) -> float:
         time_left[0] = team_of(plan.plan.dispatches[0]) != 8
-        return await measure(plan, stop)
+        return await measure(plan, start, stop)
 
     with two_to_choose_from(gpu, small) as engine, pytest.raises(DeviceLost):
         run_now(tune(engine, store, lambda: time_left[0], measure=lose))
@@ -92,7 +92,7 @@ def test_a_default_that_loses_the_device_is_not_laid_to_a_variant(gpu: Device, s
     store = FileStore(tmp_path / "finds")
     rounds = iter(range(3))
 
-    async def lose(plan: LoadedPlan, stop: int) -> float:
+    async def lose(plan: LoadedPlan, start: int, stop: int) -> float:
         if team_of(plan.plan.dispatches[0]) != 8 and next(rounds, None) is None:
             raise DeviceLost("the driver gave up")
         return 0.001

@@ -31,9 +31,9 @@ class FakeClock:
     def __call__(self) -> float:
         return self.now
 
-    async def measure(self, plan: LoadedPlan, stop: int) -> float:
+    async def measure(self, plan: LoadedPlan, start: int, stop: int) -> float:
         """Run it all the same."""
-        await tuning.seconds_of(plan, stop)
+        await tuning.seconds_of(plan, start, stop)
         self.runs += 1
         self.now += self._seconds(plan.plan)
         return self._seconds(plan.plan)

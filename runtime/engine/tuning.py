@@ -6,7 +6,7 @@ else around a submit. A variant and the default run in turns, so that what else 
 
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,17 +21,18 @@ from ..planner.tuned import LinearShape, Tuned
 from ..tensors import WEIGHT_TYPES
 from .blueprint import Blueprint
 from .engine import Engine
+from .pace import TARGET_SECONDS
 from .programs import LoadedPlan, load_plan
 from .self_test import Case, is_right
 from .tuning_finds import ROUNDS, Find, KeptFinds, Key, is_ahead, key_of, read_finds, trial_name, winners
 
 Clock = Callable[[], float]
 GoOn = Callable[[], bool]
-Measure = Callable[[LoadedPlan, int], Awaitable[float]]  # seconds of the first dispatches of a plan, so many
+Measure = Callable[[LoadedPlan, int, int], Awaitable[float]]  # seconds of dispatches [start, stop) of a plan
 
 FIRST_LOAD_SECONDS = 1.0
 RUN_SECONDS = 0.004  # that a run shall take at least: clocks of browsers tick every 0.1 ms
-SHORTEST = 1e-7  # that it is taken to have taken, where its clock did not move
+SHORTEST = 1e-9  # that is added to each: its clock may not have moved
 
 
 def for_seconds(seconds: float, clock: Clock = time.perf_counter) -> GoOn:
@@ -48,14 +49,14 @@ def for_seconds(seconds: float, clock: Clock = time.perf_counter) -> GoOn:
     return go_on
 
 
-async def seconds_of(plan: LoadedPlan, stop: int) -> float:
-    """What dispatches [0, stop) of a plan take for all its rows."""
+async def seconds_of(plan: LoadedPlan, start: int, stop: int) -> float:
+    """What dispatches [start, stop) of a plan take for all its rows."""
     counts = plan.counts(plan.plan.rows, 1)
-    seconds = await plan.gpu.run_timed(plan.program, counts, stop)
+    seconds = await plan.gpu.run_timed(plan.program, counts, start, stop)
     if seconds is not None:
         return seconds
     begun = time.perf_counter()
-    readback = plan.submit(plan.plan.rows, 1, stop=stop, read=BufferRange("rows", 0, 16))
+    readback = plan.submit(plan.plan.rows, 1, start=start, stop=stop, read=BufferRange("rows", 0, 16))
     assert readback is not None
     await plan.gpu.finish_read(readback)
     return time.perf_counter() - begun
@@ -63,6 +64,20 @@ async def seconds_of(plan: LoadedPlan, stop: int) -> float:
 
 class TuningStopped(Exception):
     """There is no time for another step. What was found is kept."""
+
+
+def submits(assumed: Sequence[float], most: float) -> Iterator[tuple[int, int]]:
+    """[start, stop) of as few submits as are assumed to take `most` seconds each, or have but one dispatch.
+
+    `assumed` are the seconds of each dispatch. A run that is not cut might freeze a screen.
+    """
+    start, together = 0, 0.0
+    for i, seconds in enumerate(assumed):
+        if i > start and together + seconds > most:
+            yield start, i
+            start, together = i, 0.0
+        together += seconds
+    yield start, len(assumed)
 
 
 async def tune(engine: Engine, store: Store, go_on: GoOn, *, measure: Measure = seconds_of) -> bool:
@@ -217,7 +232,7 @@ class Tuner:
         plan = await load_plan(engine.gpu, made.plan, {}, engine.resolve, max_keys=1)
         rows = b"".join(struct.pack("<4I", 0, 0, 1, m) for m in range(made.plan.rows))  # done: the cache stays as it is
         plan.write("rows", 0, rows)
-        runner = _Runner(made, plan)
+        runner = _Runner(made, plan, made.plan.seconds(made.plan.rows, 1))
         try:
             await self._run(runner, 1)
         except BaseException:
@@ -227,9 +242,12 @@ class Tuner:
 
     async def _run(self, runner: "_Runner", units: int) -> float:
         """Seconds that a linear took, of so many."""
-        self._step()
-        seconds = await self._measure(runner.plan, units * runner.trial.length)
-        return max(seconds, SHORTEST) / units
+        seconds = SHORTEST
+        most = TARGET_SECONDS / max(1.0, self._engine.pace.slowness)
+        for start, stop in submits(runner.assumed[: units * runner.trial.length], most):
+            self._step()
+            seconds += await self._measure(runner.plan, start, stop)
+        return seconds / units
 
     def _step(self) -> None:
         if not self._go_on():
@@ -264,6 +282,7 @@ class _Runner:
 
     trial: Trial
     plan: LoadedPlan
+    assumed: Sequence[float]  # seconds of its dispatches
 
     def close(self) -> None:
         self.plan.close()

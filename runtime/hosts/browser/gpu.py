@@ -107,7 +107,7 @@ class BrowserGpu:
             return None
         return self._readback(self._submit(program.number, known[1], start, end, read.buffer, read.offset, read.size))
 
-    async def run_timed(self, program: BrowserProgram, counts: Sequence[int], stop: int) -> float | None:
+    async def run_timed(self, program: BrowserProgram, counts: Sequence[int], start: int, stop: int) -> float | None:
         """None: browsers round timestamps to a tenth of a millisecond, which a clock around a submit does as well."""
         return None
 

@@ -176,12 +176,12 @@ class NativeGpu:
     ) -> Any:
         return self._replay.submit(program, counts, start, len(program) if stop is None else stop, read)
 
-    async def run_timed(self, program: Any, counts: Sequence[int], stop: int) -> float | None:
+    async def run_timed(self, program: Any, counts: Sequence[int], start: int, stop: int) -> float | None:
         if FEATURE not in self.adapter.features:
             return None
         self._stopwatch = self._stopwatch or self.stopwatch()
         with self._stopwatch.timing(self, apart=False) as submissions:
-            self.submit(program, counts, 0, stop)
+            self.submit(program, counts, start, stop)
         return submissions[0].nanoseconds * 1e-9
 
     async def finish_read(self, readback: Any) -> bytes:
