@@ -24,7 +24,7 @@ from .engine import Engine
 from .pace import TARGET_SECONDS
 from .programs import LoadedPlan, load_plan
 from .self_test import Case, is_right
-from .tuning_finds import ROUNDS, Find, KeptFinds, Key, is_ahead, key_of, read_finds, trial_name, winners
+from .tuning_finds import ROUNDS, Find, KeptFinds, Key, begun_name, is_ahead, key_of, read_finds, trial_name, winners
 
 Clock = Callable[[], float]
 GoOn = Callable[[], bool]
@@ -92,15 +92,23 @@ async def tune(engine: Engine, store: Store, go_on: GoOn, *, measure: Measure = 
 async def tune_at_load(
     engine: Engine, store: Store, *, clock: Clock = time.perf_counter, measure: Measure = seconds_of
 ) -> None:
-    """Tune a model of which nothing is known for a second; let it compute by what is found. Raises DeviceLost."""
+    """Tune a model at its first load, for a second; let it compute by what is found. Raises DeviceLost.
+
+    Later loads have as much time to try winners that were not yet tried: some programs never idle.
+    """
     adapter, arithmetic = engine.gpu.adapter, engine.arithmetic
     kept = await KeptFinds.open(store, adapter)
     shapes = shapes_of(engine.model, adapter)
-    if not any(key_of(shape, arithmetic) in kept.finds.shapes for shape in shapes):
-        await _logged(kept, Tuner(engine, kept, for_seconds(FIRST_LOAD_SECONDS, clock), measure).settle())
-        tuned = winners(kept.finds, shapes, adapter, engine.dropped_variants, engine.deployment.kv_dtype, arithmetic)
-        if tuned != engine.deployment.choice.tuned:
-            engine.take(tuned)
+    largest = begun_name(key_of(next(iter(shapes)), arithmetic))
+    tuner = Tuner(engine, kept, for_seconds(FIRST_LOAD_SECONDS, clock), measure)
+    if largest in kept.finds.begun:
+        await _logged(kept, tuner.try_winners())
+    else:
+        await _logged(kept, tuner.settle())
+        await kept.add(lambda finds: finds.with_begun(largest))
+    tuned = winners(kept.finds, shapes, adapter, engine.dropped_variants, engine.deployment.kv_dtype, arithmetic)
+    if tuned != engine.deployment.choice.tuned:
+        engine.take(tuned)
 
 
 async def known_winners(
@@ -151,10 +159,16 @@ class Tuner:
 
     async def settle(self) -> None:
         """Time all shapes. Raises TuningStopped, DeviceLost, and whatever keeps the defaults from running."""
+        await self.try_winners()
         for subject in self._subjects:
             await self._race(subject)
             while not await self._try_winner(subject):
                 await self._race(subject)
+
+    async def try_winners(self) -> None:
+        """Try what has won so far on known answers. Raises TuningStopped, DeviceLost, and what keeps the model off."""
+        for subject in self._subjects:
+            await self._try_winner(subject)
 
     async def _try_winner(self, subject: Subject) -> bool:
         """Whether what won computes right, as the default does."""

@@ -58,12 +58,14 @@ class Find:
 class Finds:
     """Of an adapter: a find for each shape, and which winners were tried on known answers (`trial_name`).
 
-    `wrong` are variants that failed there, that did not compile, or with which the device was lost.
+    `wrong` are variants that failed there, that did not compile, or with which the device was lost. `begun` are those
+    shapes of which the largest of a model had its load's second, whether or not that settled anything (`begun_name`).
     """
 
     shapes: Mapping[Key, Find] = field(default_factory=dict)
     passed: frozenset[str] = frozenset()
     wrong: frozenset[str] = frozenset()
+    begun: frozenset[str] = frozenset()
 
     def of(self, key: Key, names: Sequence[str]) -> Find:
         """What holds for a shape while `names`, the default first, are what there is to choose from."""
@@ -80,6 +82,9 @@ class Finds:
 
     def with_passed(self, trial: str) -> "Finds":
         return replace(self, passed=self.passed | {trial})
+
+    def with_begun(self, name: str) -> "Finds":
+        return replace(self, begun=self.begun | {name})
 
 
 def is_ahead(seconds: Sequence[float], default: Sequence[float]) -> bool:
@@ -98,6 +103,12 @@ def wins(seconds: Sequence[float], default: Sequence[float]) -> bool:
 def key_of(shape: LinearShape, arithmetic: Arithmetic) -> Key:
     """What a find for a model that was loaded with this arithmetic is kept under."""
     return shape, arithmetic if shape.step == "prefill" else "exact"
+
+
+def begun_name(key: Key) -> str:
+    """What a model's first load is known by: its largest shape."""
+    shape, arithmetic = key
+    return f"{shape}/{arithmetic}"
 
 
 def trial_name(find: Find, kv_dtype: str) -> str:
@@ -130,8 +141,7 @@ async def read_finds(store: Store, adapter: Adapter) -> Finds:
         shapes = [_find(one) for one in kept.get("shapes", ())]
         return Finds(
             {(find.shape, find.arithmetic): find for find in shapes},
-            frozenset(map(str, kept.get("passed", ()))),
-            frozenset(map(str, kept.get("wrong", ()))),
+            *(frozenset(map(str, kept.get(name, ()))) for name in _NAMES),
         )
     except (ValueError, AttributeError, TypeError, KeyError):
         return Finds()
@@ -140,8 +150,8 @@ async def read_finds(store: Store, adapter: Adapter) -> Finds:
 async def write_finds(store: Store, adapter: Adapter, finds: Finds) -> None:
     """Keep them in place of what was kept: an empty `Finds` forgets all."""
     shapes = [asdict(find) for find in finds.shapes.values()]
-    told = {"shapes": shapes, "passed": sorted(finds.passed), "wrong": sorted(finds.wrong)}
-    await store.put(store_key(adapter, "tuning"), json.dumps(told).encode())
+    names = {name: sorted(getattr(finds, name)) for name in _NAMES}
+    await store.put(store_key(adapter, "tuning"), json.dumps({"shapes": shapes, **names}).encode())
 
 
 class KeptFinds:
@@ -180,4 +190,5 @@ def _find(one: Mapping[str, Any]) -> Find:
     return find
 
 
+_NAMES = ("passed", "wrong", "begun")
 _TIME = ("median", "least", "most", "gain")
