@@ -233,6 +233,20 @@ def test_any_choice_has_the_logits_of_float64_and_to_the_bit_those_of_other_numb
     agree(alone, expected[70:], abs=1e-4 * np.abs(expected).max())
 
 
+def test_what_is_chosen_behind_the_load_has_the_buffers_that_it_would_have_had_from_the_start(
+    gpu: Device, small: Path
+) -> None:
+    """Small workgroups leave more partial sums."""
+    tuned = every_linear(small, gpu, "prefill", (TILE,))
+    with opened(gpu.gpu, small) as engine:
+        engine.take(tuned)
+        taken = {name: size for name, (_, size) in engine.shared.items()}
+        plan = run_now(engine.plan("prefill", engine.deployment.choice.prefill_rows))
+        assert not [name for name in plan.own if name.startswith("activation:")]
+    with opened(gpu.gpu, small, tuned=tuned) as engine:
+        assert {name: size for name, (_, size) in engine.shared.items()} == taken
+
+
 def test_a_prefill_that_is_chosen_to_round_is_close_to_one_that_does_not(gpu: Device, small: Path) -> None:
     tokens = list(range(3, 73))
     with opened(gpu.gpu, small) as engine:

@@ -185,12 +185,18 @@ class Engine:
         return self.plans[key]
 
     def take(self, tuned: Tokens[Tuned]) -> None:
-        """Compute by these variants from now on. There must be no plan yet: a model keeps its kernels."""
+        """Compute by these variants from now on. There must be no plan yet: a model keeps its kernels.
+
+        Activations are as large as these need them. Raises OutOfMemory.
+        """
         assert not self.plans
         own = self.deployment
         choice = choose_kernels(self.gpu.adapter, own.context, self.dropped_variants, self.arithmetic, tuned)
         self.deployment = replace(own, choice=choice)
         self.memory = self.model.memory(self.deployment)
+        for name in [name for name in self.shared if name.startswith("activation:")]:
+            self.gpu.destroy_buffer(self.shared.pop(name)[0])
+        self._make(self.model.activations(self.deployment))
 
     async def decode_plan(self, n: int) -> LoadedPlan:
         """The smallest decode plan for `n` rows."""
@@ -211,14 +217,17 @@ class Engine:
         self.weights.clear()
 
     async def _open(self) -> None:
-        sizes = shared_sizes(self.deployment, self.vocabulary) | self.model.activations(self.deployment)
-        for name, size in sizes.items():
-            self.shared[name] = self.gpu.create_buffer(name, size), size
+        self._make(shared_sizes(self.deployment, self.vocabulary) | self.model.activations(self.deployment))
         mask = self._mask()
         for slot in range(self.deployment.slots):
             self.gpu.write_buffer(self.shared["vocabulary"][0], 4 * self.vocabulary.slot_words * slot, mask)
         await self.counter.open(self.shared["tokens"], self.shared["vocabulary"])
         self.cache.reserve(1)
+
+    def _make(self, shared: Mapping[str, int]) -> None:
+        """Buffers that plans share, of so many bytes."""
+        for name, size in shared.items():
+            self.shared[name] = self.gpu.create_buffer(name, size), size
 
     def _mask(self) -> bytes:
         """A bit per token that may be drawn: all but those that pad the output head beyond the tokenizer's."""
