@@ -121,6 +121,21 @@ def test_tuning_can_be_forgotten(shaderlm, kept):
     assert "no finds" in shaderlm.run("devices", "--tuning").out
 
 
+def test_a_program_is_told_how_many_shapes_were_forgotten(shaderlm, kept):
+    for forgotten in (1, 0):
+        listed = json.loads(shaderlm.run("devices", "--forget-tuning", "--json").out)["adapters"]
+        facts = [one.facts for one in adapters.find_adapters()]
+        assert [(one["index"], one["name"]) for one in listed] == [(i, one.name) for i, one in enumerate(facts)]
+        assert sum(one["forgotten"] for one in listed) == forgotten
+
+
+def test_a_variant_that_is_not_used_is_named_though_no_shape_is_known(shaderlm, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHADERLM_CACHE", str(tmp_path))
+    found = native.adapter_in_use(adapters.choose(adapters.find_adapters()))
+    run_now(write_finds(native.open_store(), found, Finds().with_wrong("broken")))
+    assert "loses the device: broken" in shaderlm.run("devices", "--tuning").out
+
+
 def test_an_adapter_that_gives_no_device_has_no_finds(shaderlm, kept, monkeypatch):
     def refuse(found: object) -> None:
         raise DeviceLost("gave no device")

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"adapters": [], "warning": str(error)}))
         return 1
     if arguments.forget_tuning:
-        forget_tuning(found)
+        forget_tuning(found, as_json=arguments.json)
         return 0
     if arguments.tuning:
         show_tuning(found, as_json=arguments.json)

@@ -26,15 +26,20 @@ def show_tuning(found: Sequence[FoundAdapter], *, as_json: bool) -> None:
             line(f"   {text}")
 
 
-def forget_tuning(found: Sequence[FoundAdapter]) -> None:
+def forget_tuning(found: Sequence[FoundAdapter], *, as_json: bool) -> None:
     """Have all models on these adapters timed anew, and say so."""
-    for one in found:
-        finds = finds_of(one)
-        if finds is not None and finds != Finds():
+    known = [(one, finds_of(one) or Finds()) for one in found]
+    for one, finds in known:
+        if finds != Finds():
             run_now(write_finds(native.open_store(), native.adapter_in_use(one), Finds()))
-            line(f"{one.facts.name}: shapes forgotten: {len(finds.shapes)}")
-        else:
-            line(f"{one.facts.name}: {NOTHING}")
+    if as_json:
+        forgotten = [
+            {"index": i, "name": one.facts.name, "forgotten": len(finds.shapes)} for i, (one, finds) in enumerate(known)
+        ]
+        print(json.dumps({"adapters": forgotten}))
+        return
+    for one, finds in known:
+        line(f"{one.facts.name}: " + (f"shapes forgotten: {len(finds.shapes)}" if finds != Finds() else NOTHING))
 
 
 def finds_of(found: FoundAdapter) -> Finds | None:
@@ -49,10 +54,8 @@ def told(finds: Finds | None) -> list[str]:
     """Finds as lines: for each shape its variants with their times, the best one marked."""
     if finds is None:
         return ["it gives no device"]
-    if not finds.shapes:
-        return [NOTHING]
     lines = [text for find in finds.shapes.values() for text in _shape(find)]
-    return lines + [
+    return (lines or [NOTHING]) + [
         f"not used, because it does not compile, computes wrongly or loses the device: {name}"
         for name in sorted(finds.wrong)
     ]
