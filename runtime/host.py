@@ -4,7 +4,7 @@ The core is written as coroutines. Natively each `await` here finishes at once o
 it is a JavaScript promise.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -102,6 +102,9 @@ class Gpu(Protocol):
 
     async def create_pipelines(self, kernels: Sequence[KernelSource]) -> list[Pipeline]:
         """Compile, side by side where the host can. The same source gives the same pipeline. Raises KernelError."""
+
+    def forget_pipelines(self, kept: Collection[KernelSource]) -> None:
+        """Free what other kernels than `kept` were compiled to, where no program uses it and the host can."""
 
     def create_bind_group(self, pipeline: Pipeline, buffers: Sequence[BoundBuffer]) -> BindGroup:
         """Group 0, in the order of `KernelSource.bindings`."""

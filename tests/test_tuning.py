@@ -191,6 +191,19 @@ def test_as_few_submits_as_can_be_have_all_dispatches() -> None:
     assert list(submits([0.06, 0.04, 0.04, 0.2, 0.01], 0.1)) == [(0, 2), (2, 3), (3, 4), (4, 5)]
 
 
+def test_what_was_compiled_for_trials_alone_is_forgotten(gpu: Device, small: Path, tmp_path: Path) -> None:
+    clock = FakeClock(lambda _: 0.001)
+    with two_to_choose_from(gpu, small) as engine:
+        sequence, _, _ = start(engine, [1, 2, 3])
+        before = decode(engine, [sequence], 2)
+        assert run_now(tune(engine, FileStore(tmp_path / "finds"), lambda: True, measure=clock.measure))
+        own = len(engine.model.kernels(engine.deployment))
+        assert 0 < gpu.gpu.live_objects()["pipelines"] <= own
+        engine.close_sequence(sequence, keep=False)
+        sequence, _, _ = start(engine, [1, 2, 3])
+        np.testing.assert_array_equal(decode(engine, [sequence], 2), before)
+
+
 # Whatever is chosen
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,9 @@ class BrowserGpu:
         with explained():
             numbers = await self._device.createPipelines(json.dumps(told))
         return [int(number) for number in _list(numbers)]
+
+    def forget_pipelines(self, kept: Collection[KernelSource]) -> None:
+        """Nothing: numbers of pipelines are given for good, and only what a second of tuning compiled would go."""
 
     def create_bind_group(self, pipeline: int, buffers: Sequence[BoundBuffer]) -> int:
         places = [number for b in buffers for number in (b.buffer, b.offset, b.size)]

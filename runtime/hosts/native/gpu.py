@@ -1,6 +1,6 @@
 """`host.Gpu` over wgpu-py."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -130,6 +130,9 @@ class NativeGpu:
         if len(set(kernels)) > 1:
             self.expect_pipelines(kernels)
         return [self._pipeline(kernel) for kernel in kernels]
+
+    def forget_pipelines(self, kept: Collection[KernelSource]) -> None:
+        self._pipelines = {kernel: pipeline for kernel, pipeline in self._pipelines.items() if kernel in kept}
 
     def _pipeline(self, kernel: KernelSource) -> "_Pipeline":
         if kernel not in self._pipelines:
