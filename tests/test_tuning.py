@@ -143,6 +143,18 @@ def test_a_first_load_whose_second_settles_nothing_is_not_repeated(gpu: Device, 
         assert clock.runs == 0
 
 
+def test_the_log_tells_of_runs_that_found_something(
+    gpu: Device, small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, store = FakeClock(favour(8)), FileStore(tmp_path / "finds")
+    caplog.set_level("INFO", logger="shaderlm")
+    with two_to_choose_from(gpu, small) as engine:
+        for finds, goes_on in ((0, False), (1, True), (0, True)):
+            caplog.clear()
+            run_now(tune(engine, store, lambda on=goes_on: on, measure=clock.measure))
+            assert sum(record.getMessage().startswith("tuning") for record in caplog.records) == finds
+
+
 def test_each_find_is_kept_at_once(gpu: Device, small: Path, tmp_path: Path) -> None:
     """A program may end without a word."""
     clock, store, kept_times = FakeClock(favour(8)), FileStore(tmp_path / "finds"), []

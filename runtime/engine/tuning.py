@@ -141,8 +141,8 @@ def _forget_pipelines(engine: Engine) -> None:
 
 async def _logged(kept: KeptFinds, tuning: Awaitable[None]) -> bool:
     """Let a tuner do something, and log what came of it. Returns whether it came to its end. Raises DeviceLost."""
-    before, begun, complete = kept.finds, time.perf_counter(), True
-    stopped = None
+    adapter, before = kept.adapter.name, kept.finds
+    begun, complete = time.perf_counter(), True
     try:
         await tuning
     except TuningStopped:
@@ -150,10 +150,10 @@ async def _logged(kept: KeptFinds, tuning: Awaitable[None]) -> bool:
     except DeviceLost:
         raise
     except ShaderLMError as error:  # the model answers all the same: its defaults have passed their test
-        stopped = str(error)
-    if stopped or kept.finds != before:
-        seconds, shapes = round(time.perf_counter() - begun, 3), len(kept.finds.shapes)
-        event("tuning", adapter=kept.adapter.name, shapes=shapes, complete=complete, seconds=seconds, stopped=stopped)
+        event("tuning", adapter=adapter, stopped=str(error))
+    if kept.finds != before:
+        seconds = round(time.perf_counter() - begun, 3)
+        event("tuning", adapter=adapter, shapes=len(kept.finds.shapes), complete=complete, seconds=seconds)
     return complete
 
 
