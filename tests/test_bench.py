@@ -9,6 +9,7 @@ import pytest
 import shaderlm as package
 from bench.kernels import table as kernels_table
 from bench.peers import table
+from bench.shapes import table as shapes_table
 from command_line import MODEL, CommandLine
 from shaderlm.cli import loading, measuring, report, starting
 from shaderlm.cli.measuring import Settings, Spread
@@ -208,11 +209,17 @@ def is_of_kernels(found):
     assert {each["type"] for each in found["types"]} == set(WEIGHT_TYPES)
 
 
+def is_of_shapes(found):
+    assert shapes_table.markdown(found).startswith(f"# Models with random weights on {found['adapter']['name']}")
+    assert any("step" in model for model in found["models"])
+
+
 KINDS = {
     "browser": is_of_a_browser,
     "kernels": is_of_kernels,
     "peers": is_beside_peers,
     "results": is_of_our_own,
+    "shapes": is_of_shapes,
     "start": is_of_starts,
 }
 COMMITTED = sorted(RESULTS.glob("results/**/*.json"))
