@@ -74,7 +74,7 @@ def test_rates_and_times_of_bench_are_judged_counts_are_told(bench):
     new = copy.deepcopy(bench)
     for name in ("decode_tokens", "time_to_first_token"):
         new["results"][name] = {key: 2 * value for key, value in bench["results"][name].items()}
-    new["results"]["step"]["dispatches"] += 1
+    new["results"]["step"]["dispatches"] *= 1.05
     found = verdicts(bench, new)
     assert found["decode_tokens"] == "better"
     assert found["time_to_first_token"] == "worse"
@@ -82,7 +82,7 @@ def test_rates_and_times_of_bench_are_judged_counts_are_told(bench):
     assert found["dispatches per step"] == "not judged"
     text = "\n".join(compare.lines(bench, new, compare.changes(bench, new)))
     assert "dispatches per step" in text
-    assert "+0.5 %  (not judged)" in text
+    assert "+5.0 %  (not judged)" in text
 
 
 def test_two_runs_are_too_few_to_judge_by(bench):
