@@ -35,7 +35,7 @@ fn with_group(
     if (SHARE > 1u) {
         own[1u % SHARE] = x[first + SUBGROUP];
     }
-    var sum = before;
+    var sum = vec2<f32>(0.0);  // of the group alone: what is rounded off a long sum is more
     sum += products(a[0], b[0], subgroupBroadcast(own[0u / SUBGROUP], 0u % SUBGROUP));
     sum += products(a[1], b[1], subgroupBroadcast(own[1u / SUBGROUP], 1u % SUBGROUP));
     sum += products(a[2], b[2], subgroupBroadcast(own[2u / SUBGROUP], 2u % SUBGROUP));
@@ -44,7 +44,7 @@ fn with_group(
     sum += products(a[5], b[5], subgroupBroadcast(own[5u / SUBGROUP], 5u % SUBGROUP));
     sum += products(a[6], b[6], subgroupBroadcast(own[6u / SUBGROUP], 6u % SUBGROUP));
     sum += products(a[7], b[7], subgroupBroadcast(own[7u / SUBGROUP], 7u % SUBGROUP));
-    return sum;
+    return before + sum;
 }
 
 // The same for all M rows, written out: on lavapipe a loop costs, even of one round.

@@ -41,12 +41,12 @@ fn main(
         var b = weights32(w_rows.y * linear.groups + g, linear.planes);
         for (var m = 0u; m < M; m++) {
             let first = input_row(m) * linear.x_stride + g * 8u;
-            var sum = sums[m];
+            var sum = vec2<f32>(0.0);  // of the group alone: what is rounded off a long sum is more
             for (var i = 0u; i < 8u; i++) {
                 let v = x[first + i];
                 sum += vec2<f32>(dot(a[i], v), dot(b[i], v));
             }
-            sums[m] = sum;
+            sums[m] += sum;
         }
     }
 

@@ -113,12 +113,6 @@ class Reference:
         """The reference for canonical hyperparameters; what a model has by having a weight is read off `weights`."""
         return cls(llama_config(Fields(hyperparameters, "the reference"), weights), weights)
 
-    def rounding(self, tokens: Sequence[int], exact: Array) -> float:
-        """How far the same formulas over float32 are from `exact`, at most: how much a model magnifies rounding."""
-        rounded = Reference(self.config, {})
-        rounded.weights = {name: weight.astype(np.float32) for name, weight in self.weights.items()}  # type: ignore[misc]
-        return float(np.abs(rounded.logits(tokens) - exact).max())
-
     def logits(self, tokens: Sequence[int], cache: Cache | None = None) -> Array:
         """Logits after each of `tokens`, [tokens, vocab]. With a cache they go on from what it holds, and are added."""
         return self._head(self._hidden(tokens, Cache() if cache is None else cache))
